@@ -1,0 +1,1 @@
+"""The 1 kHz cycle, the guard, the operating states, motion, and the processes around them."""

@@ -1,0 +1,1 @@
+"""Serial motor controllers, one module per protocol."""

@@ -1,0 +1,1 @@
+"""The link to our own joint-controller firmware, and that firmware."""

@@ -1,0 +1,1 @@
+"""The emulated arm: physics, real firmware, a paced wire and injected faults."""

@@ -1,0 +1,1 @@
+"""One layout of a sample from the cycle to the plot: ring, bus, recorder, readers."""
