@@ -6,26 +6,179 @@ A client grants the ticks, so it too takes part in the determinism: time stands 
 """
 
 import numpy as np
+from numba.core import types
 
-__all__ = ["LOCKSTEP"]
+from drivers.driver import LINK
+from kinematics.compiled import Array, array_of, kernel
+from telemetry.ring import RING_HEADER, fence_acquire, fence_release, lag
+from telemetry.sample import SAMPLE
+
+__all__ = [
+    "CLOCK",
+    "FINISH",
+    "LOCKSTEP",
+    "NOW",
+    "WAIT",
+    "finish_lockstep",
+    "finish_real",
+    "now_lockstep",
+    "now_real",
+    "wait_lockstep",
+    "wait_real",
+]
 
 LOCKSTEP = np.dtype(
-    [
+    [  # signed on purpose: mixed with unsigned integers, Numba computes in floating point
         # written by the core
-        ("core_tick", "u8"),  # ticks whose command has been written to the port
-        ("core_bytes", "u8"),  # bytes written to the port since it was opened
-        ("grant_done", "u8"),  # the newest grant that has been used up, or ended by its stop condition
-        ("active", "u8"),  # 1 from the first tick on; before it the rig answers, but its time stands still
+        ("core_tick", "i8"),  # ticks whose command has been written to the port
+        ("core_bytes", "i8"),  # bytes written to the port since it was opened
+        ("grant_done", "i8"),  # the newest grant that has been used up, or ended by its stop condition
+        ("active", "i8"),  # 1 from the first tick on; before it the rig answers, but its time stands still
         # written by the rig
-        ("rig_tick", "u8"),
-        ("rig_bytes", "u8"),
+        ("rig_tick", "i8"),
+        ("rig_bytes", "i8"),
         # written by the gateway
-        ("grant", "u8"),  # number of the newest grant
-        ("grant_ticks", "u8"),  # how many ticks it allows
-        ("stop_id", "u8"),  # it ends in the tick in which this command is refused or its activity ends; 0: none
-        ("stop_states", "u8"),  # it ends in the tick in which the state is in this set, bit 1 << OperatingState
+        ("grant", "i8"),  # number of the newest grant
+        ("grant_ticks", "i8"),  # how many ticks it allows
+        ("stop_id", "i8"),  # it ends in the tick in which this command is refused or its activity ends; 0: none
+        ("stop_states", "i8"),  # it ends in the tick in which the state is in this set, bit 1 << OperatingState
         # written by the supervisor
-        ("shutdown", "u8"),
+        ("shutdown", "i8"),
     ],
     align=True,
 )
+
+CLOCK = np.dtype(
+    [
+        ("period_ns", "i8"),
+        ("tick", "i8"),  # cycles begun
+        ("deadline_ns", "i8"),  # when the present cycle was due
+        ("overruns", "i8"),  # cycles that began more than a period late
+        ("stop", "i8"),  # set by the process: end the loop after a controlled stop
+        ("granted", "i8"),  # lock-step: ticks left of the present grant
+        ("grant", "i8"),  # lock-step: the grant they belong to
+        ("timespec", "i8", (2,)),  # for libc
+    ],
+    align=True,
+)
+
+_CLOCK, _LOCKSTEP, _LINK = array_of(CLOCK), array_of(LOCKSTEP), array_of(LINK)
+
+WAIT = types.int64(_CLOCK, _LOCKSTEP, _LINK, array_of(RING_HEADER))
+"""wait(clock, lockstep, link, ring): begin the next cycle; returns its time in ns, or -1: end the loop."""
+
+NOW = types.int64(_CLOCK)
+"""now(clock): the time in ns for measuring work; stands still in lock-step."""
+
+FINISH = types.void(_CLOCK, _LOCKSTEP, _LINK, array_of(SAMPLE))
+"""finish(clock, lockstep, link, sample): the cycle's command is on the wire and its sample in the ring."""
+
+clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
+clock_nanosleep = types.ExternalFunction(
+    "clock_nanosleep", types.int32(types.int32, types.int32, types.intp, types.intp)
+)
+sched_yield = types.ExternalFunction("sched_yield", types.int32())
+
+CLOCK_MONOTONIC = 1  # linux/time.h
+TIMER_ABSTIME = 1
+SECOND_NS = 1_000_000_000
+SPINS = 200  # looks at the barrier before the CPU is offered to others
+WAIT_AFTER_STOP = 2_000_000  # yields at the barrier, once asked to stop, before the rig is given up
+
+
+@kernel(NOW)
+def now_real(clock: Array) -> int:
+    """Return CLOCK_MONOTONIC in ns."""
+    timespec = clock[0].timespec
+    clock_gettime(CLOCK_MONOTONIC, timespec.ctypes.data)
+    return int(timespec[0] * SECOND_NS + timespec[1])
+
+
+@kernel(NOW)
+def now_lockstep(clock: Array) -> int:
+    """Return the virtual time of the present tick in ns."""
+    return int(clock[0].tick * clock[0].period_ns)
+
+
+@kernel(WAIT)
+def wait_real(clock: Array, lockstep: Array, link: Array, ring: Array) -> int:
+    """Sleep to the next deadline. Deadlines that have passed are skipped, not made up for in a burst."""
+    c = clock[0]
+    c.tick += 1
+    link[0].await_bytes = -1
+    if c.deadline_ns == 0:
+        c.deadline_ns = now_real(clock)
+    c.deadline_ns += c.period_ns
+    timespec = c.timespec
+    timespec[0] = c.deadline_ns // SECOND_NS
+    timespec[1] = c.deadline_ns % SECOND_NS
+    while clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, timespec.ctypes.data, 0) != 0:
+        pass  # EINTR: the deadline is absolute, so wait on
+    now = now_real(clock)
+    late = (now - c.deadline_ns) // c.period_ns
+    if late > 0:
+        c.overruns += 1
+        c.deadline_ns += late * c.period_ns
+    return int(now)
+
+
+@kernel(WAIT)
+def wait_lockstep(clock: Array, lockstep: Array, link: Array, ring: Array) -> int:
+    """Wait for a granted tick, for the rig to have simulated the tick before, and for readers that are far behind."""
+    c = clock[0]
+    w = lockstep[0]
+    spins = 0
+    yields_after_stop = 0
+    while True:
+        fence_acquire()
+        if w.shutdown:
+            return -1
+        rig_is_done = w.active == 0 or w.rig_tick >= w.core_tick
+        if c.granted == 0 and rig_is_done:
+            # Only now does time stand still for everybody: what a client does next cannot race with the rig.
+            if w.grant_done != c.grant:
+                fence_release()
+                w.grant_done = c.grant
+            if c.stop:
+                return -1  # nobody will grant another tick
+            if w.grant != c.grant:
+                fence_acquire()
+                c.grant = w.grant
+                c.granted = w.grant_ticks
+        if c.granted > 0 and rig_is_done and lag(ring) * 2 < ring[0].capacity:
+            break
+        spins += 1
+        if spins > SPINS:
+            sched_yield()
+            if c.stop:
+                yields_after_stop += 1
+                if yields_after_stop > WAIT_AFTER_STOP:
+                    return -1
+    fence_acquire()
+    w.active = 1
+    c.granted -= 1
+    c.tick += 1
+    c.deadline_ns = c.tick * c.period_ns
+    link[0].await_bytes = w.rig_bytes
+    return int(c.deadline_ns)
+
+
+@kernel(FINISH)
+def finish_real(clock: Array, lockstep: Array, link: Array, sample: Array) -> None:
+    """Nothing is left to do in real time."""
+
+
+@kernel(FINISH)
+def finish_lockstep(clock: Array, lockstep: Array, link: Array, sample: Array) -> None:
+    """Hand the tick to the rig, and end the grant where its condition has come true."""
+    c = clock[0]
+    w = lockstep[0]
+    s = sample[0]
+    w.core_bytes = link[0].bytes_sent
+    fence_release()
+    w.core_tick = c.tick
+    refused = s.command_id == w.stop_id and s.verdict != 0
+    if w.stop_id != 0 and (refused or s.finished_id == w.stop_id):
+        c.granted = 0
+    if (w.stop_states >> np.int64(s.state)) & 1:
+        c.granted = 0

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 from numba.core import types
 
-__all__ = ["CACHE_DIR", "array_of", "kernel", "sources_digest"]
+__all__ = ["CACHE_DIR", "Array", "array_of", "kernel", "sources_digest"]
+
+Array = np.ndarray[Any, Any]
+"""What a kernel takes: a vector, a matrix, or an array of one record."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,0 +1,236 @@
+"""What clients and the gateway say to each other: msgpack maps, one Struct each.
+
+A client sends a `Request` and gets one `Reply` with the same number. The gateway checks form and types; what a command
+means, and whether it may be carried out, is decided in one place, the cycle. docs/commands.md describes each.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from controller.catalogue import CATALOGUE, Code
+from controller.mailbox import Operation
+from telemetry.sample import MAX_AXES
+
+__all__ = [
+    "ALWAYS_ALLOWED",
+    "COMMANDS",
+    "NOTICE",
+    "QUERIES",
+    "Accepted",
+    "Advance",
+    "Client",
+    "Empty",
+    "Explanation",
+    "Heartbeat",
+    "Holder",
+    "JointGoal",
+    "Outcome",
+    "PoseGoal",
+    "Refusal",
+    "Reply",
+    "Request",
+    "Status",
+    "Wait",
+    "explain",
+]
+
+NOTICE = 0  # the request number of a reply that nobody asked for: a servo command was refused
+
+
+class Client(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks. `id` tells clients apart, the rest is for people."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+    name: Annotated[str, Meta(max_length=64)] = ""
+    pid: int = 0
+    user: Annotated[str, Meta(max_length=64)] = ""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One request."""
+
+    op: str
+    request: Annotated[int, Meta(ge=1, lt=2**63)]
+    client: Client
+    sent_ns: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    """CLOCK_MONOTONIC when it was sent; the sample that takes the command echoes it."""
+    take: bool = False
+    """Take the lease from whoever holds it."""
+    reply: bool = True
+    """Whether an answer is wanted; a refusal is told anyway."""
+    args: msgspec.Raw = msgspec.Raw(b"\x80")
+
+
+class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No arguments."""
+
+
+class JointGoal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """move_jp, servo_jp: one entry per axis, the jaw last."""
+
+    position: Annotated[list[float], Meta(max_length=MAX_AXES)]
+    """rad or m."""
+    speed: float = 1.0
+    """move: part of the joints' limits, in ]0, 1]."""
+    timeout: float = 0.0
+    """s. servo: the stream is stale after so long; 0: as the daemon's configuration says."""
+
+
+class PoseGoal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """move_cp, servo_cp: where the tip should be."""
+
+    pose: Annotated[list[Annotated[list[float], Meta(min_length=4, max_length=4)]], Meta(min_length=4, max_length=4)]
+    """T_base_tip, rows of a 4 x 4 homogeneous matrix, m."""
+    speed: float = 1.0
+    path_speed: float = 0.0
+    """m/s along the line at the most; 0: as the limits allow."""
+    timeout: float = 0.0
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Answer when a command's activity has ended, or when the state is in a set, or when the time is over."""
+
+    id: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    """The command; 0: none."""
+    states: Annotated[int, Meta(ge=0, lt=16)] = 0
+    """A set of operating states, bit 1 << OperatingState."""
+    timeout: Annotated[float, Meta(ge=0.0)] | None = None
+    """s of the arm's time; None: for ever."""
+
+
+class Advance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Lock-step: let time run up to and including a cycle. It is absolute, so that asking twice runs it once."""
+
+    until: Annotated[int, Meta(ge=0, lt=2**63)]
+    """A sample's sequence number."""
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The client lives."""
+
+    holds: bool = False
+    """It has had the lease and not given it back: a gateway that was restarted learns it so."""
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the catalogue."""
+
+    code: int
+    name: str
+    cause: str
+    remedy: str
+
+
+class Refusal(Explanation, frozen=True, kw_only=True):
+    """Why a request was not carried out."""
+
+    detail: str = ""
+    id: int = 0
+    """The command's id, where it got one."""
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """The cycle has taken a command."""
+
+    id: int
+    sequence: int
+    """The cycle that took it."""
+    t_ns: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a wait ended."""
+
+    id: int
+    status: int
+    """MotionStatus; NONE when no activity ended, as when the state or the time ended the wait."""
+    code: int
+    """Catalogue code of the fault or event that ended the activity, or 0."""
+    sequence: int
+    state: int
+    timed_out: bool = False
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds the lease."""
+
+    name: str
+    pid: int
+    user: str
+    silent: float
+    """s since it was last heard of."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon, for people."""
+
+    arm: str
+    epoch: int
+    lockstep: bool
+    period: float
+    sequence: int
+    """Of the newest sample; 0: there is none yet."""
+    t_ns: int
+    age: float
+    """s since the newest sample; 0 in lock-step."""
+    state: int
+    is_homed: bool
+    is_busy: bool
+    mode: int
+    motion_id: int
+    device_status: int
+    fault: Explanation | None
+    lease: Holder | None
+    settings: dict[str, float]
+    """s: watchdog, feedback_timeout, stream_timeout, stream_dead."""
+    core: dict[str, Any] | None
+    """What the core said of itself: scheduling, warnings, device."""
+    recorder: dict[str, Any] | None
+    overruns: int
+    frames_lost: int
+    frames_bad: int
+    counters: dict[str, int]
+    """Of the gateway: requests, malformed, refused, samples_lost."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to one request: a result or a refusal."""
+
+    request: int
+    refused: Refusal | None = None
+    result: msgspec.Raw = msgspec.Raw(b"\xc0")
+    """The Struct that belongs to the request: Accepted, Outcome, Status; nil for the others."""
+
+
+COMMANDS: dict[str, tuple[Operation, type[Empty] | type[JointGoal] | type[PoseGoal]]] = {
+    "enable": (Operation.ENABLE, Empty),
+    "disable": (Operation.DISABLE, Empty),
+    "pause": (Operation.PAUSE, Empty),
+    "resume": (Operation.RESUME, Empty),
+    "home": (Operation.HOME, Empty),
+    "unhome": (Operation.UNHOME, Empty),
+    "hold": (Operation.HOLD, Empty),
+    "free": (Operation.FREE, Empty),
+    "move_jp": (Operation.MOVE_JP, JointGoal),
+    "move_cp": (Operation.MOVE_CP, PoseGoal),
+    "servo_jp": (Operation.SERVO_JP, JointGoal),
+    "servo_cp": (Operation.SERVO_CP, PoseGoal),
+}
+"""Requests that go to the cycle, by name."""
+
+QUERIES = ("wait", "advance", "status", "stop", "heartbeat", "release")
+"""Requests that the gateway answers; `stop` makes it send a hold and then a disable."""
+
+ALWAYS_ALLOWED = frozenset({"hold", "stop"})
+"""What needs no lease: whoever sees that the arm must stand still may say so."""
+
+
+def explain(code: int) -> Explanation:
+    """Return a code's entry of the catalogue."""
+    try:
+        known = Code(code)
+        return Explanation(code=code, name=known.name, cause=CATALOGUE[known].cause, remedy=CATALOGUE[known].remedy)
+    except (ValueError, KeyError):
+        return Explanation(code=code, name=f"CODE_{code}", cause="No entry in the catalogue.", remedy="Report it.")

@@ -1,0 +1,330 @@
+"""The daemon's configuration: one TOML file, checked whole before anything starts.
+
+An error names the file, the key, what was given, what is allowed and what to do.
+"""
+
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from controller.errors import ConfigError
+
+__all__ = [
+    "ArmConfig",
+    "Config",
+    "CycleConfig",
+    "DriverConfig",
+    "GuardConfig",
+    "HomingConfig",
+    "LawConfig",
+    "MotionConfig",
+    "RigConfig",
+    "StreamConfig",
+    "check_config",
+    "load_config",
+    "shipped_configs",
+]
+
+Positive = Annotated[float, Meta(gt=0.0)]
+
+
+class ArmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which arm this daemon serves."""
+
+    name: Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_]{0,31}$")]
+    """What clients and topics call it, e.g. PSM1."""
+    description: str
+    """An arm file: the name of a shipped one (see `trocar arms`) or a path."""
+
+
+class DriverConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the motor controllers are reached."""
+
+    kind: str = "bridge"
+    port: str = ""
+    """A serial device; left out where a [rig] provides one."""
+    baud: Annotated[int, Meta(ge=9600, le=12_000_000)] = 4_000_000
+    watchdog: Annotated[float, Meta(ge=0.002, le=1.0)] = 0.004
+    """s. How long the motor controllers wait for a command before they stop by themselves."""
+
+
+class CycleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The control cycle."""
+
+    period: Annotated[float, Meta(ge=0.0005, le=0.02)] = 0.001
+    feedback_timeout: Annotated[float, Meta(ge=0.001, le=1.0)] = 0.003
+    """s. Fresh feedback must come at least so often."""
+    cpu: int = -1
+    """Which CPU it runs on; -1: the last one of those allowed."""
+    priority: Annotated[int, Meta(ge=0, le=98)] = 80
+    """SCHED_FIFO priority, where permitted; 0: ordinary scheduling."""
+
+
+class LawConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Joint PD with gravity and friction compensation. One entry per axis, in actuator space."""
+
+    kp: list[Annotated[float, Meta(ge=0.0)]]
+    """N·m/rad or N/m."""
+    kd: list[Annotated[float, Meta(ge=0.0)]]
+    """N·m·s/rad or N·s/m."""
+    gravity: bool = True
+    friction: bool = True
+
+
+class GuardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the guard allows. One entry per axis, in joint space; the rest comes from the arm's file."""
+
+    following_error: list[Positive]
+    """rad or m between set-point and measurement."""
+
+
+class MotionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the tip may do on a straight line; the joints' own limits are in the arm's file."""
+
+    linear_speed: Positive = 0.1
+    """m/s."""
+    linear_acceleration: Positive = 0.4
+    """m/s²."""
+    linear_jerk: Positive = 8.0
+    """m/s³."""
+    angular_speed: Positive = 1.5
+    """rad/s."""
+    angular_acceleration: Positive = 6.0
+    """rad/s²."""
+    angular_jerk: Positive = 120.0
+    """rad/s³."""
+
+
+class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of a motion whose servo stream falls silent."""
+
+    timeout: Annotated[float, Meta(ge=0.002, le=5.0)] = 0.05
+    """s. Then the arm holds and is paused; a stream may ask for less."""
+    dead: Annotated[float, Meta(ge=0.01, le=60.0)] = 0.5
+    """s. Then its motors go off."""
+
+
+class HomingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the joints learn where they are."""
+
+    average: Annotated[float, Meta(ge=0.01, le=10.0)] = 0.256
+    """s. For so long the absolute sensors are averaged, at rest."""
+    pose: list[float]
+    """rad or m, one per axis. Where homing ends."""
+    speed: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.4
+    """Part of the joints' limits that the move there uses."""
+
+
+class RigConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An emulated arm, started by the daemon as a process of its own."""
+
+    module: str = "hil.rig"
+    """Run as `python -m MODULE RUN_DIR`."""
+    plant: str = "psm_classic"
+    """A plant file: the name of a shipped one or a path."""
+    seed: Annotated[int, Meta(ge=0)] = 1
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One arm's daemon."""
+
+    arm: ArmConfig
+    law: LawConfig
+    guard: GuardConfig
+    homing: HomingConfig
+    driver: DriverConfig = DriverConfig()
+    cycle: CycleConfig = CycleConfig()
+    motion: MotionConfig = MotionConfig()
+    stream: StreamConfig = StreamConfig()
+    rig: RigConfig | None = None
+
+
+_FOLDER = resources.files("controller") / "configs"
+
+
+def shipped_configs() -> list[str]:
+    """Return the names of the configurations that come with Trocar."""
+    return sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_config(name_or_path: str | Path) -> Config:
+    """Return a configuration, checked by itself and against its arm.
+
+    Args:
+        name_or_path: The name of a shipped configuration (`shipped_configs`) or the path of a TOML file. Paths inside
+            the file are taken from the file's own folder.
+
+    Raises:
+        ConfigError: The file is absent or no TOML, or a key in it is wrong; the message names file, key, value, what
+            is allowed and what to do.
+    """
+    text, source = _read(name_or_path)
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is no valid TOML: {error}. Correct that line.") from error
+    try:
+        config = msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        raise _explain(source, data, error) from error
+    check_config(config, source)
+    return _resolve_paths(config, Path(source).parent)
+
+
+def check_config(config: Config, source: str = "the configuration") -> None:
+    """Check what no single key can: the keys against one another and against the arm's description.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    from kinematics.description import load_arm  # here, so that a client that only names arms loads no descriptions
+
+    folder = Path(source).parent
+    try:
+        arm = load_arm(_beside(folder, config.arm.description))
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "kinematics":
+            raise
+        raise ConfigError(f"{source}: arm.description = {config.arm.description!r} cannot be used: {error}") from error
+
+    for key, value in _floats("", msgspec.to_builtins(config)):
+        if not math.isfinite(value):
+            raise _error(source, key, value, "a finite number", "Correct the value")
+
+    n = arm.n_axes
+    vectors: dict[str, Sequence[float]] = {
+        "law.kp": config.law.kp,
+        "law.kd": config.law.kd,
+        "guard.following_error": config.guard.following_error,
+        "homing.pose": config.homing.pose,
+    }
+    for key, vector in vectors.items():
+        if len(vector) != n:
+            names = ", ".join(arm.axis_names)
+            raise _error(source, key, list(vector), f"{n} entries, one per axis ({names})", f"Give {n} entries")
+
+    record = arm.record[0]
+    for i, name in enumerate(arm.axis_names):
+        low, high = float(record["position_min"][i]), float(record["position_max"][i])
+        if not low <= config.homing.pose[i] <= high:
+            allowed = f"{low:g} .. {high:g} for axis {name}"
+            raise _error(source, f"homing.pose[{i}]", config.homing.pose[i], allowed, "Choose a pose within the limits")
+
+    cycle, driver, stream = config.cycle, config.driver, config.stream
+    if cycle.feedback_timeout < 2 * cycle.period:
+        allowed = f"at least two periods, {2 * cycle.period:g} s"
+        remedy = "One late reply must not be a fault: raise it, or shorten cycle.period"
+        raise _error(source, "cycle.feedback_timeout", cycle.feedback_timeout, allowed, remedy)
+    if driver.watchdog < 2 * cycle.period:
+        allowed = f"at least two periods, {2 * cycle.period:g} s"
+        remedy = "One late command must not stop the arm: raise it, or shorten cycle.period"
+        raise _error(source, "driver.watchdog", driver.watchdog, allowed, remedy)
+    if stream.dead <= stream.timeout:
+        allowed = f"more than stream.timeout, {stream.timeout:g} s"
+        raise _error(
+            source, "stream.dead", stream.dead, allowed, "The arm holds first, its motors go off later: raise it"
+        )
+    if config.rig is None and not driver.port:
+        raise _error(
+            source,
+            "driver.port",
+            driver.port,
+            "a serial device such as /dev/ttyACM0",
+            "Name it, or add a [rig] section",
+        )
+    if config.rig is not None and driver.port:
+        raise _error(
+            source, "driver.port", driver.port, "nothing where a [rig] provides the port", "Remove one of the two"
+        )
+
+
+def _read(name_or_path: str | Path) -> tuple[str, str]:
+    """Return a configuration's text and where it comes from."""
+    name = str(name_or_path)
+    shipped = _FOLDER / f"{name}.toml"
+    if re.fullmatch(r"\w+", name) and shipped.is_file():
+        return shipped.read_text(encoding="utf-8"), str(shipped)
+    try:
+        return Path(name).read_text(encoding="utf-8"), name
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ConfigError(
+            f"no configuration {name!r} ({reason}): give the path of a TOML file or the name of a shipped "
+            f"configuration ({', '.join(shipped_configs())})."
+        ) from error
+
+
+def _explain(source: str, data: dict[str, Any], error: msgspec.ValidationError) -> ConfigError:
+    """Return msgspec's complaint in words that name key and value."""
+    what, _, path = str(error).partition(" - at `")
+    key = path.rstrip("`").removeprefix("$").lstrip(".")
+    unknown = re.fullmatch(r"Object contains unknown field `(.+)`", what)
+    missing = re.fullmatch(r"Object missing required field `(.+)`", what)
+    if unknown or missing:
+        field = (unknown or missing).group(1)  # type: ignore[union-attr]
+        struct = _struct_at(key)
+        full = f"{key}.{field}" if key else field
+        if missing:
+            return ConfigError(f"{source}: {full} is missing. Add it; docs/cli.md shows a whole file.")
+        allowed = ", ".join(struct.__struct_fields__)
+        given = _value_at(data, full)
+        return ConfigError(
+            f"{source}: {full} = {given!r} is no key that Trocar knows. Allowed here: {allowed}. "
+            "Correct the spelling or remove it."
+        )
+    allowed = what.removeprefix("Expected ").removeprefix("`").replace("`", "")
+    return _error(source, key or "(file)", _value_at(data, key), allowed, "Correct the value")
+
+
+def _struct_at(key: str) -> type[msgspec.Struct]:
+    """Return the Struct of a section, or Config for the file itself."""
+    section = get_type_hints(Config).get(key, Config)
+    return next(part for part in (section, *get_args(section)) if isinstance(part, type))
+
+
+def _value_at(data: Any, key: str) -> Any:  # noqa: ANN401
+    """Return what the file has at a key such as `law.kp[2]`."""
+    for part in re.findall(r"[^.\[\]]+", key):
+        if isinstance(data, list) and part == "...":  # msgspec names the list, not the entry
+            return data
+        try:
+            data = data[int(part) if isinstance(data, list) else part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    return data
+
+
+def _floats(key: str, value: Any) -> Iterator[tuple[str, float]]:  # noqa: ANN401
+    """Yield every float of a configuration with its key: TOML knows nan and inf, which no range refuses."""
+    if isinstance(value, float):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, entry in value.items():
+            yield from _floats(f"{key}.{name}" if key else name, entry)
+    elif isinstance(value, list):
+        for i, entry in enumerate(value):
+            yield from _floats(f"{key}[{i}]", entry)
+
+
+def _error(source: str, key: str, given: Any, allowed: str, remedy: str) -> ConfigError:  # noqa: ANN401
+    return ConfigError(f"{source}: {key} = {given!r}; allowed: {allowed}. {remedy}.")
+
+
+def _beside(folder: Path, name: str) -> str:
+    """Return a path inside a configuration, taken from its folder; the names of shipped files stay as they are."""
+    if name.endswith(".toml") and not Path(name).is_absolute():
+        return str(folder / name)
+    return name
+
+
+def _resolve_paths(config: Config, folder: Path) -> Config:
+    arm = msgspec.structs.replace(config.arm, description=_beside(folder.resolve(), config.arm.description))
+    rig = config.rig and msgspec.structs.replace(config.rig, plant=_beside(folder.resolve(), config.rig.plant))
+    return msgspec.structs.replace(config, arm=arm, rig=rig)

@@ -1,0 +1,211 @@
+"""The core: the process that the cycle runs in. `python -m controller.core RUN_DIR [--lockstep]`.
+
+It opens the port, checks and configures the motor controllers, and runs the cycle in a thread of its own, on its own
+CPU where there is more than one. Shared memory is all that joins it to the other processes. On SIGTERM it brings the
+arm to rest, takes the power away and ends.
+"""
+
+import argparse
+import gc
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from controller import clock, laws
+from controller.activities import CORE
+from controller.clock import CLOCK, LOCKSTEP
+from controller.config import Config
+from controller.cycle import run
+from controller.guard import GUARD, JOINT_COMMAND
+from controller.mailbox import MAILBOX, MESSAGE
+from controller.motion.path import PATH
+from controller.motion.profile import PROFILE
+from controller.motion.setpoint import MOTION, SCRATCH
+from controller.realtime import Rights, hold_cpus_awake, lock_memory, take_cpu_and_priority
+from controller.run_dir import RunDir, write_atomically
+from drivers.bridge import AxisSettings, BridgeDriver
+from drivers.driver import COMMAND, FEEDBACK, MAX_AXES, DeviceInfo, Driver, DriverError
+from kinematics import psm
+from kinematics.compiled import Array
+from kinematics.description import ArmDescription, load_arm
+from telemetry.ring import open_ring
+from telemetry.sample import SAMPLE
+from telemetry.shared import map_records
+
+__all__ = ["CoreInfo", "make_driver", "make_state"]
+
+ENABLE_TIMEOUT = 1.0  # s from asking for power to brakes released
+STOP_TIMEOUT = 1.0  # s that a ramp to rest may take
+OVERSPEED = 2.0  # the motor controllers' own limit, beside the joints' velocity limits: theirs is the last resort
+
+
+class CoreInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the core says of itself, in RUN_DIR/core.json."""
+
+    pid: int
+    scheduler: str
+    cpu: int
+    warnings: list[str]
+    device: dict[str, str]
+
+
+def make_driver(config: Config, arm: ArmDescription, port: str) -> Driver:
+    """Return the driver of the configuration, not yet opened."""
+    a = arm.record[0]
+    n = arm.n_axes
+    velocity = np.abs(a["actuator_from_joint"][:n, :n]) @ a["velocity_max"][:n]
+    axes = AxisSettings(
+        n_axes=n,
+        counts_per_unit=a["counts_per_unit"][:n],
+        effort_per_amp=a["effort_per_amp"][:n],
+        current_max=a["current_max"][:n],
+        position_min=a["actuator_position_min"][:n],
+        position_max=a["actuator_position_max"][:n],
+        velocity_max=OVERSPEED * velocity,
+        brake=a["brake"][:n].astype(bool),
+    )
+    return BridgeDriver(
+        port, baud=config.driver.baud, axes=axes, period=config.cycle.period, watchdog=config.driver.watchdog
+    )
+
+
+def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
+    """Return the cycle's own records, set up from the configuration and the arm, by the names of `run`'s arguments."""
+    n, period = arm.n_axes, config.cycle.period
+    a = arm.record[0]
+    records = {
+        name: np.zeros(1, dtype)
+        for name, dtype in (
+            ("core", CORE),
+            ("motion", MOTION),
+            ("path", PATH),
+            ("profile", PROFILE),
+            ("guard", GUARD),
+            ("feedback", FEEDBACK),
+            ("command", COMMAND),
+            ("joint_command", JOINT_COMMAND),
+            ("message", MESSAGE),
+            ("next_message", MESSAGE),
+            ("sample", SAMPLE),
+        )
+    }
+    records["scratch"] = np.zeros(SCRATCH)
+    records["poses"] = np.zeros((2, 4, 4))
+
+    core = records["core"][0]
+    core["period"] = period
+    core["enable_cycles"] = round(ENABLE_TIMEOUT / period)
+    core["stop_cycles"] = round(STOP_TIMEOUT / period)
+    core["average_cycles"] = max(1, round(config.homing.average / period))
+    core["home_speed"] = config.homing.speed
+    core["home"][:n] = config.homing.pose
+    core["stream_dead_ns"] = round(config.stream.dead * 1e9)
+
+    motion = records["motion"][0]
+    motion["period"] = period
+    for name in msgspec.structs.fields(type(config.motion)):
+        motion[name.name] = getattr(config.motion, name.name)
+
+    guard = records["guard"][0]
+    guard["n_axes"] = n
+    guard["period"] = period
+    guard["feedback_timeout"] = config.cycle.feedback_timeout
+    for name in ("position_min", "position_max", "velocity_max", "effort_max"):
+        guard[name] = a[name]
+    guard["following_error"][:n] = config.guard.following_error
+    return records
+
+
+def _run(run_dir: RunDir, *, lockstep: bool) -> int:
+    config = msgspec.json.decode(run_dir.config.read_bytes(), type=Config)
+    arm = load_arm(config.arm.description)
+    ring = open_ring(run_dir.samples, SAMPLE)
+    box = map_records(run_dir.mailbox, MAILBOX)
+    barrier = map_records(run_dir.lockstep, LOCKSTEP) if lockstep else np.zeros(1, LOCKSTEP)
+    time = np.zeros(1, CLOCK)
+    time[0]["period_ns"] = round(config.cycle.period * 1e9)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        time[0]["stop"] = 1
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides: it gets the terminal's Ctrl-C too
+
+    state = make_state(config, arm)
+    parameters = laws.joint_pd_parameters(
+        config.law.kp, config.law.kd, gravity=config.law.gravity, friction=config.law.friction
+    )
+    parts: tuple[Any, ...] = (
+        (clock.wait_lockstep, clock.now_lockstep, clock.finish_lockstep)
+        if lockstep
+        else (clock.wait_real, clock.now_real, clock.finish_real)
+    )
+    driver = make_driver(config, arm, str(run_dir.port) if config.rig else config.driver.port)
+    device = driver.open()
+    try:
+        arguments = [psm.forward, psm.inverse, laws.joint_pd, driver.receive, driver.transmit, *parts]
+        arguments += [arm.record, parameters, time, barrier, driver.link, ring.header, ring.slots]
+        arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["profile"]]
+        arguments += [state["guard"], state["feedback"], state["command"], state["joint_command"]]
+        arguments += [state["message"], state["next_message"], state["sample"], state["scratch"], state["poses"]]
+        return _run_cycle(run_dir, config, device, arguments, lockstep=lockstep)
+    finally:
+        driver.close()
+
+
+def _run_cycle(
+    run_dir: RunDir, config: Config, device: DeviceInfo, arguments: list[Any], *, lockstep: bool
+) -> int:
+    """Run the cycle in a thread, so that this one stays free for signals; return the process's exit code."""
+    warnings: list[str] = []
+    awake = -1 if lockstep else hold_cpus_awake()
+    if not lockstep and (warning := lock_memory()):
+        warnings.append(warning)
+    gc.collect()
+    gc.freeze()
+
+    def cycle() -> None:
+        rights = Rights("lock-step", -1, [])
+        if not lockstep:
+            rights = take_cpu_and_priority(config.cycle.cpu, config.cycle.priority)
+        info = CoreInfo(
+            pid=threading.get_native_id(),
+            scheduler=rights.scheduler,
+            cpu=rights.cpu,
+            warnings=warnings + rights.warnings,
+            device={key: str(value) for key, value in device._asdict().items()},
+        )
+        write_atomically(run_dir.core, msgspec.json.encode(info))
+        for text in info.warnings:
+            print(f"trocar: warning: {text}", file=sys.stderr, flush=True)
+        print("ready", flush=True)
+        run(*arguments)
+
+    thread = threading.Thread(target=cycle, name="cycle")
+    thread.start()
+    thread.join()
+    del awake  # the descriptor was held until here; the process's end closes it
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the core until it is told to stop; return the exit code."""
+    parser = argparse.ArgumentParser(prog="controller.core", description=__doc__)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--lockstep", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        return _run(RunDir(options.run_dir), lockstep=options.lockstep)
+    except (DriverError, OSError, ValueError) as error:
+        print(f"trocar: {error}", file=sys.stderr, flush=True)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

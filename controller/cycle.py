@@ -1,0 +1,339 @@
+"""The cycle: one compiled function, without the interpreter and without the GIL, that runs every period.
+
+    wait -> receive -> estimate -> take one command -> supervise -> plan the set-point -> control law -> guard
+         -> transmit -> write one sample to the ring
+
+What differs between arms, devices, laws and kinds of time is plugged in as first-class functions; everything else is
+the same code on the real clock and in lock-step.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba.core import types
+
+from controller.activities import CORE, Activity, arrive, device_code, fail, react, supervise, take_command
+from controller.catalogue import Code, Reaction
+from controller.clock import CLOCK, FINISH, LOCKSTEP, NOW, WAIT
+from controller.guard import GUARD, JOINT_COMMAND, REACTIONS, arm_guard, check_command, check_feedback, check_stream
+from controller.laws import LAW
+from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Operation
+from controller.motion.path import PATH
+from controller.motion.profile import PROFILE
+from controller.motion.setpoint import MOTION, advance, follow, hold_here
+from controller.motion.setpoint import Mode as MotionMode
+from drivers.driver import COMMAND, FEEDBACK, LINK, RECEIVE, TRANSMIT, Mode, Status
+from kinematics.chain import FORWARD, INVERSE
+from kinematics.compiled import Array, array_of, kernel
+from kinematics.description import ARM
+from telemetry.ring import RING_HEADER, load_acquire, publish, store_release
+from telemetry.sample import MAX_AXES, SAMPLE, OperatingState
+
+__all__ = ["run"]
+
+_ENABLED, _PAUSED = int(OperatingState.ENABLED), int(OperatingState.PAUSED)
+_S0 = int(Reaction.S0)
+_OK, _LINK_ERROR, _POWER_LOST = int(Code.OK), int(Code.LINK_ERROR), int(Code.POWER_LOST)
+_STREAM_STALE, _STREAM_DEAD = int(Code.STREAM_STALE), int(Code.STREAM_DEAD)
+_POWERING, _STREAMING = int(Activity.POWERING), int(Activity.STREAMING)
+_STOPPING, _CLEARING = int(Activity.STOPPING), int(Activity.CLEARING)
+_SERVO = int(MotionMode.SERVO)
+_OFF, _SET_REFERENCE = int(Mode.OFF), int(Mode.SET_REFERENCE)
+_POWERED, _FAULT = int(Status.POWERED), int(Status.FAULT)
+_DISABLE = int(Operation.DISABLE)
+FREE_DAMPING = 0.3  # part of kd that is left while the arm is free: it does not run away
+STOP_CYCLES_AT_END = 2000  # after being asked to end: to come to rest and to see the power go off
+
+_F8, _F8_2D, _POSES = types.float64[::1], types.float64[:, ::1], types.float64[:, :, ::1]
+_VECTOR, _MATRIX = types.float64[:], types.float64[:, :]  # any stride: those inside records are taken too
+
+
+@kernel(types.void(_MATRIX, _VECTOR, _VECTOR, types.int64))
+def _times(M: Array, x: Array, y: Array, n: int) -> None:
+    """y = M x over the first n entries."""
+    for i in range(n):
+        total = 0.0
+        for j in range(n):
+            total += M[i, j] * x[j]
+        y[i] = total
+
+
+@kernel(types.void(_MATRIX, _VECTOR, _VECTOR, types.int64))
+def _transposed_times(M: Array, x: Array, y: Array, n: int) -> None:
+    """y = M^T x over the first n entries: how efforts go the other way than motions."""
+    for i in range(n):
+        total = 0.0
+        for j in range(n):
+            total += M[j, i] * x[j]
+        y[i] = total
+
+
+@kernel(
+    types.int64(
+        types.FunctionType(FORWARD),
+        types.FunctionType(INVERSE),
+        types.FunctionType(LAW),
+        types.FunctionType(RECEIVE),
+        types.FunctionType(TRANSMIT),
+        types.FunctionType(WAIT),
+        types.FunctionType(NOW),
+        types.FunctionType(FINISH),
+        array_of(ARM),
+        _F8,
+        array_of(CLOCK),
+        array_of(LOCKSTEP),
+        array_of(LINK),
+        array_of(RING_HEADER),
+        array_of(SAMPLE),
+        array_of(MAILBOX),
+        array_of(MESSAGE),
+        array_of(CORE),
+        array_of(MOTION),
+        array_of(PATH),
+        array_of(PROFILE),
+        array_of(GUARD),
+        array_of(FEEDBACK),
+        array_of(COMMAND),
+        array_of(JOINT_COMMAND),
+        array_of(MESSAGE),
+        array_of(MESSAGE),
+        array_of(SAMPLE),
+        _F8_2D,
+        _POSES,
+    )
+)
+def run(
+    forward: Any,
+    inverse: Any,
+    law: Any,
+    receive: Any,
+    transmit: Any,
+    wait: Any,
+    now: Any,
+    finish: Any,
+    arm: Array,
+    law_parameters: Array,
+    clock: Array,
+    lockstep: Array,
+    link: Array,
+    ring: Array,
+    slots: Array,
+    mailbox: Array,
+    messages: Array,
+    core: Array,
+    motion: Array,
+    path: Array,
+    profile: Array,
+    guard: Array,
+    feedback: Array,
+    command: Array,
+    joint_command: Array,
+    message: Array,
+    next_message: Array,
+    sample: Array,
+    scratch: Array,
+    poses: Array,
+) -> int:
+    """Run the cycle until `clock.stop` is set and the arm is at rest without power; return the cycles run.
+
+    The first eight arguments are the parts, then the arm and the law's parameters; all records are arrays of one
+    element, but for `slots` (the ring's) and `messages` (the mailbox's). Nothing here allocates, raises or calls
+    Python.
+    """
+    a = arm[0]
+    c = core[0]
+    f = feedback[0]
+    s = sample[0]
+    m = motion[0]
+    g = guard[0]
+    jc = joint_command[0]
+    dc = command[0]
+    n = a.n_axes
+    x, y, T = scratch[6], scratch[7], poses[0]
+    stop_cycles = 0
+    age = 0
+
+    while True:
+        t_ns = wait(clock, lockstep, link, ring)
+        if t_ns < 0:
+            return int(clock[0].tick)
+        t_begin = now(clock)
+
+        fresh = receive(link, feedback)
+        t_received = now(clock)
+
+        # --- estimate
+        age = 0 if fresh > 0 else age + 1
+        if age > 0 and clock[0].tick > 1:
+            s.frames_lost += 1
+        s.sequence = clock[0].tick
+        s.t_ns = t_ns
+        s.t_device_ns = f.t_device_ns
+        s.feedback_age = age
+        s.device_status = f.status
+        s.deadline_ns = clock[0].deadline_ns
+        s.wakeup_ns = t_ns - clock[0].deadline_ns
+        s.overruns = clock[0].overruns
+        s.frames_bad = link[0].frames_bad
+        s.event = 0
+        s.command_id = 0
+        s.command_sent_ns = 0
+        s.verdict = 0
+        s.finished_id = 0
+        s.finished_status = 0
+        _times(a.joint_from_actuator, f.position, s.measured_position, n)
+        _times(a.joint_from_actuator, f.velocity, s.measured_velocity, n)
+        _transposed_times(a.actuator_from_joint, f.effort, s.measured_effort, n)
+        _times(a.joint_from_actuator, f.absolute, s.absolute_position, n)
+        s.actuator_position[:] = f.position
+
+        # --- what the feedback says
+        lost = check_feedback(guard, age, s.measured_position, s.measured_velocity)
+        if lost == _OK and link[0].error != 0:
+            lost = _LINK_ERROR
+        powered = c.state == _ENABLED or c.state == _PAUSED
+        if lost != _OK:
+            if powered or c.activity != 0:
+                react(core, motion, path, profile, arm, sample, lost, scratch)
+        elif f.status & _FAULT and c.activity != _CLEARING:
+            if powered or c.activity != 0:
+                react(core, motion, path, profile, arm, sample, device_code(f.fault), scratch)
+        elif powered and not f.status & _POWERED:
+            react(core, motion, path, profile, arm, sample, _POWER_LOST, scratch)
+
+        # --- one command
+        tail = np.int64(mailbox[0].tail)
+        if np.int64(load_acquire(mailbox, "head")) != tail:
+            message[0] = messages[tail % CAPACITY]
+            store_release(mailbox, "tail", tail + 1)
+            s.command_id = message[0].id
+            s.command_sent_ns = message[0].sent_ns
+            s.verdict = take_command(
+                core, motion, path, profile, arm, forward, inverse, sample, feedback, message, next_message, lost, scratch, poses
+            )
+
+        # --- what the arm is busy with
+        code = supervise(
+            core, motion, path, profile, arm, forward, inverse, guard, sample, feedback, message, next_message, scratch, poses
+        )
+        if code != _OK:
+            fail(core, motion, path, profile, arm, sample, code, scratch)
+
+        # --- the set-point
+        s.stream_age_ns = t_ns - m.stream_ns if m.stream_ns > 0 else 0
+        if m.mode == _SERVO:
+            code = check_stream(s.stream_age_ns, m.stream_timeout_ns, c.stream_dead_ns)
+            if code != _OK:
+                react(core, motion, path, profile, arm, sample, _STREAM_STALE, scratch)
+        elif c.state == _PAUSED and c.fault == _STREAM_STALE and s.stream_age_ns > c.stream_dead_ns:
+            react(core, motion, path, profile, arm, sample, _STREAM_DEAD, scratch)
+        powered = c.state == _ENABLED or c.state == _PAUSED
+        if c.free or not (powered or c.activity == _POWERING):
+            follow(motion, s.measured_position)
+            if powered:
+                hold_here(motion)
+            arm_guard(guard, m.q)
+        else:
+            code = advance(motion, path, profile, arm, forward, inverse, next_message, scratch, poses)
+            if code == 1:
+                arrive(core, sample)
+            elif code != 0:
+                fail(core, motion, path, profile, arm, sample, code, scratch)
+
+        # --- control law
+        s.setpoint_position[:] = m.q
+        s.setpoint_velocity[:] = m.qd
+        s.goal_position[:] = m.goal
+        jc.position[:] = m.q
+        jc.velocity[:] = m.qd
+        law(arm, law_parameters, sample, joint_command)
+        for i in range(MAX_AXES):
+            jc.effort[i] *= c.compensation
+            if c.free:
+                jc.kp[i] = 0.0
+                jc.kd[i] *= FREE_DAMPING
+
+        # --- guard: the last thing before the wire
+        if c.mode != _OFF:
+            code = check_command(guard, joint_command, s.measured_position, c.referenced)
+            if code != _OK:
+                react(core, motion, path, profile, arm, sample, code, scratch)
+                replaced = False
+                for i in range(n):
+                    if jc.position[i] != m.q[i]:  # a NaN differs too
+                        replaced = True
+                if replaced and REACTIONS[code] < _S0:
+                    # The generator goes on from what is sent, at rest, and the sample says so.
+                    m.q[:] = jc.position
+                    hold_here(motion)
+                    s.setpoint_position[:] = m.q
+                    s.setpoint_velocity[:] = m.qd
+
+        # --- transmit
+        c.sequence += 1
+        dc.sequence = c.sequence
+        dc.mode = c.mode
+        dc.clear_fault = c.clear_fault
+        if c.mode == _OFF:
+            for i in range(MAX_AXES):
+                dc.position[i] = f.position[i]
+                dc.velocity[i] = 0.0
+                dc.effort[i] = 0.0
+                dc.kp[i] = 0.0
+                dc.kd[i] = 0.0
+        else:
+            x[:] = jc.position
+            _times(a.actuator_from_joint, x, y, n)
+            dc.position[:] = y
+            x[:] = jc.velocity
+            _times(a.actuator_from_joint, x, y, n)
+            dc.velocity[:] = y
+            x[:] = jc.effort
+            _transposed_times(a.joint_from_actuator, x, y, n)
+            dc.effort[:] = y
+            dc.kp[:] = jc.kp
+            dc.kd[:] = jc.kd
+            if c.mode == _SET_REFERENCE:
+                dc.position[:] = c.reference
+                for i in range(MAX_AXES):
+                    dc.velocity[i] = 0.0
+        t_planned = now(clock)
+        transmit(link, command)
+        t_sent = now(clock)
+
+        # --- one sample
+        s.setpoint_effort[:] = jc.effort
+        s.actuator_effort[:] = dc.effort
+        s.state = c.state
+        s.is_homed = c.is_homed
+        s.is_busy = 1 if c.activity != 0 and c.activity != _STREAMING else 0
+        s.mode = m.mode
+        s.fault = c.fault
+        s.motion_id = c.activity_id
+        x[:] = s.measured_position
+        forward(arm, x, T)
+        s.measured_pose[:, :] = T
+        x[:] = m.q
+        forward(arm, x, T)
+        s.setpoint_pose[:, :] = T
+        x[:] = m.goal
+        forward(arm, x, T)
+        s.goal_pose[:, :] = T
+        s.io_ns = (t_received - t_begin) + (t_sent - t_planned)
+        s.compute_ns = now(clock) - t_begin - s.io_ns
+        slots[np.int64(ring[0].head) & (len(slots) - 1)] = sample[0]
+        publish(ring)
+        finish(clock, lockstep, link, sample)
+
+        # --- the end
+        if clock[0].stop:
+            if stop_cycles == 0 and powered and c.activity != _STOPPING:
+                message[0].operation = _DISABLE
+                message[0].id = 0
+                take_command(
+                    core, motion, path, profile, arm, forward, inverse, sample, feedback, message, next_message, _OK, scratch, poses
+                )
+            stop_cycles += 1
+            off = not (f.status & _POWERED) and c.mode == _OFF
+            if off or stop_cycles > STOP_CYCLES_AT_END:
+                return int(clock[0].tick)

@@ -1,0 +1,229 @@
+/* Power, brakes, operating states and faults. */
+#include <math.h>
+#include <string.h>
+
+#include "state.h"
+
+size_t fw_size(void)
+{
+    return sizeof(struct firmware);
+}
+
+void fw_init(struct firmware *fw, uint32_t serial_number)
+{
+    memset(fw, 0, sizeof *fw);
+    fw->serial_number = serial_number;
+    fw->state = FW_UNCONFIGURED;
+    fw->fault_axis = -1;
+}
+
+bool fw_is_powered(const struct firmware *fw)
+{
+    return fw->state == FW_ENABLING || fw->state == FW_ON;
+}
+
+static void latch(struct firmware *fw, uint32_t fault, int32_t axis)
+{
+    fw->state = FW_FAULT;
+    fw->fault = fault;
+    fw->fault_axis = axis;
+    fw->may_enable = false; /* a stream of ON that goes on by itself shall not bring the power back */
+}
+
+void fw_configured(struct firmware *fw, bool same_encoders)
+{
+    if (fw->state == FW_UNCONFIGURED)
+        fw->state = FW_OFF; /* a latched fault stays */
+    fw->referenced = fw->referenced && same_encoders;
+    if (fw->fault_axis >= (int32_t)fw->n_axes)
+        fw->fault_axis = -1; /* that axis is gone */
+    for (uint32_t i = 0; i < fw->n_axes; i++) {
+        struct axis *axis = &fw->axes[i];
+        if (!same_encoders) {
+            axis->reference_counts = 0;
+            axis->reference_position = 0.0f;
+        }
+        axis_start(axis, axis->counts);
+    }
+}
+
+/* Returns the axis that makes a command a bad one, n_axes if it is the command as a whole, -1 if nothing is wrong. */
+static int32_t wrong_axis(const struct firmware *fw, const struct fw_command *c)
+{
+    if (c->n_axes != fw->n_axes || c->mode > FW_MODE_SET_REFERENCE || c->clear_fault > 1 || c->reserved != 0)
+        return (int32_t)fw->n_axes;
+    for (uint32_t i = 0; i < fw->n_axes; i++) {
+        const struct fw_command_axis *a = &c->axes[i];
+        if (!isfinite(a->position) || !isfinite(a->velocity) || !isfinite(a->effort) || !isfinite(a->kp)
+            || !isfinite(a->kd) || a->kp < 0.0f || a->kd < 0.0f)
+            return (int32_t)i;
+        if (c->mode != FW_MODE_ON)
+            continue;
+        /* A set-point that no gain acts on may be anything. */
+        if (a->kp > 0.0f && fw->referenced && axis_forbids(&fw->axes[i], a->position))
+            return (int32_t)i;
+        if (a->kd > 0.0f && fabsf(a->velocity) > fw->axes[i].limits.velocity_max)
+            return (int32_t)i;
+    }
+    return -1;
+}
+
+static bool cause_is_gone(const struct firmware *fw)
+{
+    const struct axis *axis = &fw->axes[fw->fault_axis < 0 ? 0 : fw->fault_axis];
+    switch (fw->fault) {
+    case FW_FAULT_ESTOP: return !fw->estop_open;
+    case FW_FAULT_OVERSPEED: return fabsf(axis->velocity) <= axis->limits.velocity_max;
+    case FW_FAULT_OVERCURRENT: return !axis_current_mismatch(axis, 0.0f);
+    default: return true; /* the others ended with the power, or with this good command */
+    }
+}
+
+static void take_gains(struct firmware *fw, const struct fw_command *command)
+{
+    for (uint32_t i = 0; i < fw->n_axes; i++) {
+        fw->axes[i].effort = command->axes[i].effort;
+        fw->axes[i].kp = command->axes[i].kp;
+        fw->axes[i].kd = command->axes[i].kd;
+    }
+}
+
+static void power_up(struct firmware *fw)
+{
+    if (fw->estop_open) {
+        latch(fw, FW_FAULT_ESTOP, -1);
+        return;
+    }
+    fw->state = FW_ENABLING;
+    fw->enabled_time_us = fw->time_us;
+    for (uint32_t i = 0; i < fw->n_axes; i++) {
+        axis_reset_bounds(&fw->axes[i]);
+        axis_hold(&fw->axes[i]);
+        fw->axes[i].mismatch_ticks = 0;
+    }
+}
+
+void fw_obey(struct firmware *fw, const struct fw_command *command)
+{
+    const int32_t wrong = wrong_axis(fw, command);
+    if (wrong >= 0) {
+        if (fw->state != FW_FAULT)
+            latch(fw, FW_FAULT_BAD_COMMAND, wrong < (int32_t)fw->n_axes ? wrong : -1);
+        return;
+    }
+    const bool clear_is_new = command->clear_fault && !fw->clear_was_set;
+    fw->clear_was_set = command->clear_fault != 0;
+
+    if (fw->state == FW_FAULT) {
+        /* With OFF a fault may be cleared at leisure; with ON only by a flag that was just set, since a stream that
+         * holds it would take each fault away as it comes. */
+        const bool may_clear = command->mode == FW_MODE_OFF || (command->mode == FW_MODE_ON && clear_is_new);
+        if (command->clear_fault && may_clear && cause_is_gone(fw)) {
+            fw->state = FW_OFF;
+            fw->fault = FW_FAULT_NONE;
+            fw->fault_axis = -1;
+            fw->may_enable = true;
+        }
+        return;
+    }
+    switch (command->mode) {
+    case FW_MODE_OFF:
+        fw->state = FW_OFF;
+        fw->may_enable = true;
+        break;
+    case FW_MODE_ON:
+        if (fw->state == FW_OFF && fw->may_enable)
+            power_up(fw);
+        take_gains(fw, command);
+        if (fw->state == FW_ON) {
+            for (uint32_t i = 0; i < fw->n_axes; i++)
+                axis_aim(&fw->axes[i], command->axes[i].position, command->axes[i].velocity);
+            fw->aim_elapsed_us = 0;
+        }
+        break;
+    default: /* FW_MODE_SET_REFERENCE: the power stays as it is */
+        for (uint32_t i = 0; i < fw->n_axes; i++)
+            axis_set_reference(&fw->axes[i], command->axes[i].position);
+        fw->referenced = true;
+        take_gains(fw, command);
+        break;
+    }
+}
+
+/* While powered. What a person did comes first, then the host's silence, then what the axes do. */
+static void check(struct firmware *fw)
+{
+    if (fw->estop_open) {
+        latch(fw, FW_FAULT_ESTOP, -1);
+        return;
+    }
+    if (fw->time_us - fw->command_time_us >= fw->watchdog_us) {
+        latch(fw, FW_FAULT_WATCHDOG, -1);
+        return;
+    }
+    for (uint32_t i = 0; i < fw->n_axes; i++) {
+        struct axis *axis = &fw->axes[i];
+        uint32_t fault = FW_FAULT_NONE;
+        if (fabsf(axis->velocity) > axis->limits.velocity_max)
+            fault = FW_FAULT_OVERSPEED;
+        else if (axis_current_is_wrong(axis, axis->current))
+            fault = FW_FAULT_OVERCURRENT;
+        else if (fw->referenced && axis_is_outside(axis))
+            fault = FW_FAULT_POSITION_LIMIT;
+        if (fault != FW_FAULT_NONE) {
+            latch(fw, fault, (int32_t)i);
+            return;
+        }
+    }
+}
+
+static void run_servo(struct firmware *fw)
+{
+    if (fw->state == FW_ENABLING && fw->time_us - fw->enabled_time_us >= fw->brake_delay_us) {
+        fw->state = FW_ON;
+        fw->aim_elapsed_us = fw->period_us; /* the set-point stays until the next command */
+    }
+    if (fw->aim_elapsed_us <= fw->period_us)
+        fw->aim_elapsed_us += FW_TICK_US;
+    for (uint32_t i = 0; i < fw->n_axes; i++) {
+        if (fw->state == FW_ON)
+            axis_interpolate(&fw->axes[i], fw->aim_elapsed_us, fw->period_us);
+        if (!axis_servo(&fw->axes[i])) {
+            latch(fw, FW_FAULT_BAD_COMMAND, (int32_t)i); /* gains and feed-forward that overflow together */
+            return;
+        }
+    }
+}
+
+void fw_tick(struct firmware *fw, const struct board_inputs *inputs, struct board_outputs *outputs)
+{
+    const bool is_first = fw->time_us == 0;
+    fw->time_us += FW_TICK_US;
+    fw->estop_open = inputs->estop_open != 0;
+    for (uint32_t i = 0; i < FW_MAX_AXES; i++) {
+        struct axis *axis = &fw->axes[i];
+        axis->measured_current = inputs->current[i];
+        axis->absolute = inputs->absolute[i];
+        if (i >= fw->n_axes)
+            axis->counts = inputs->counts[i];
+        else if (is_first)
+            axis_start(axis, inputs->counts[i]);
+        else
+            axis_sample(axis, inputs->counts[i]);
+        if (!fw_is_powered(fw) && i < fw->n_axes)
+            axis_reset_bounds(axis);
+    }
+    if (fw_is_powered(fw))
+        check(fw);
+    if (fw_is_powered(fw))
+        run_servo(fw);
+
+    const bool is_powered = fw_is_powered(fw);
+    for (uint32_t i = 0; i < FW_MAX_AXES; i++) {
+        if (!is_powered || i >= fw->n_axes)
+            fw->axes[i].current = 0.0f;
+        outputs->current[i] = fw->axes[i].current;
+    }
+    outputs->power = is_powered ? 1u : 0u;
+    outputs->brakes_released = outputs->power;
+}

@@ -1,0 +1,340 @@
+"""The emulated arm's compiled loop: wire, firmware and plant, in real time or in lock-step with the core.
+
+The rig's own time starts at 0 and only its substeps move it. A substep of 250 us begins with the firmware's tick, then
+the body moves; bytes that arrive meanwhile reach the firmware after that tick and before the next one, and what it
+answers goes on the line at that very moment.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba.core import types
+
+from controller.clock import LOCKSTEP, clock_gettime, sched_yield
+from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US, fw_receive, fw_tick, fw_transmit
+from hil.faults import FAULTS
+from hil.plant import PLANT, plant_substep
+from hil.truth import TRUTH, record_truth
+from hil.wire import LANE, NOTHING, lane_arrival, lane_is_empty, put_byte, take_byte
+from kinematics.compiled import Array, array_of, kernel
+from telemetry.ring import RING_HEADER, fence_acquire, fence_release, lag, publish
+
+__all__ = ["RIG", "run_lockstep", "run_real", "simulate_tick"]
+
+SUBSTEP_NS = FW_TICK_US * 1000
+FOREVER_NS = 2**62
+LATE_NS = 20_000_000  # woken later than this, the rig drops the time that it lost instead of catching up in a burst
+CLOCK_MONOTONIC = 1  # linux/time.h
+POLLIN = 1  # asm-generic/poll.h
+TCGETS2 = 0x802C542A  # asm-generic/ioctls.h: _IOR('T', 0x2A, struct termios2), 44 bytes
+TERMIOS2_OSPEED = 10  # struct termios2 in words of 4 bytes: four of flags, c_line and 19 characters, the two speeds
+SPINS = 200  # looks at the barrier before the CPU is offered to others
+YIELDS = 20_000  # after so many more, time stands still for long: sleep
+NAP_US = 50
+BUFFER = 4096  # bytes, as much as a pseudo-terminal holds
+
+RIG = np.dtype(
+    [
+        ("firmware", "i8"),  # address of its memory
+        ("host_fd", "i8"),  # the pseudo-terminal's controlling side; -1: none
+        ("port_fd", "i8"),  # its other side, kept open
+        ("baud", "i8"),  # the device's
+        ("is_garbled", "i8"),  # the host's is another one
+        ("substeps_per_tick", "i8"),
+        ("period_ns", "i8"),
+        ("stop", "i8"),  # set by the process
+        ("time_ns", "i8"),  # how far the arm has been simulated: the rig's own time
+        ("tick", "i8"),  # host periods simulated
+        ("substep", "i8"),  # substeps of the present one done
+        ("origin_ns", "i8"),  # CLOCK_MONOTONIC at the rig's time 0
+        ("lost_ns", "i8"),  # time dropped because the rig was woken too late
+        ("lost_count", "i8"),
+        ("bytes_in", "i8"),  # read from the host
+        ("bytes_out", "i8"),  # written to the host
+        ("host_is_gone", "i8"),  # bytes that the pseudo-terminal did not take
+        ("timespec", "i8", (2,)),
+        ("pollfd", "i8"),  # struct pollfd: int, short, short
+        ("termios2", "i4", (12,)),
+        ("input", "u1", (BUFFER,)),
+        ("input_count", "i8"),
+        ("output", "u1", (BUFFER,)),
+        ("output_count", "i8"),
+        ("byte", "u1", (8,)),
+        ("reply", "u1", (1024,)),
+    ],
+    align=True,
+)
+
+_RIG, _PLANT, _FAULTS, _LANE = array_of(RIG), array_of(PLANT), array_of(FAULTS), array_of(LANE)
+_INPUTS, _OUTPUTS, _TRUTH = array_of(BOARD_INPUTS), array_of(BOARD_OUTPUTS), array_of(TRUTH)
+_HEADER, _LOCKSTEP = array_of(RING_HEADER), array_of(LOCKSTEP)
+_WORLD = (_RIG, _PLANT, _FAULTS, _FAULTS, _LANE, _LANE, _INPUTS, _OUTPUTS)
+
+_read = types.ExternalFunction("read", types.intp(types.int32, types.intp, types.uintp))
+_write = types.ExternalFunction("write", types.intp(types.int32, types.intp, types.uintp))
+_ppoll = types.ExternalFunction("ppoll", types.int32(types.intp, types.uintp, types.intp, types.intp))
+_ioctl = types.ExternalFunction("ioctl", types.int32(types.int32, types.uintp, types.intp))
+_usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
+
+
+@kernel(types.void(_RIG, _FAULTS, _FAULTS))
+def _take_faults(rig: Array, shared: Array, faults: Array) -> None:
+    """Take a new set of faults when it is whole and due."""
+    now_us = rig[0].time_ns // 1000
+    shared[0].time_us = now_us
+    version = shared[0].version
+    if version == faults[0].version or version & 1 or shared[0].begin_us > now_us:
+        return
+    fence_acquire()
+    faults[0] = shared[0]
+    fence_acquire()
+    if shared[0].version != version:
+        faults[0].version = 0  # it was changed meanwhile: take it again in the next substep
+        return
+    shared[0].applied_us = now_us
+    shared[0].applied_version = version
+
+
+@kernel(types.void(_RIG, _FAULTS, _FAULTS, _LANE, _LANE, types.int64))
+def _serve(rig: Array, shared: Array, faults: Array, to_device: Array, to_host: Array, until_ns: int) -> None:
+    """Give the firmware the bytes that have arrived by then, one by one, and put its answers on the line."""
+    r = rig[0]
+    while True:
+        began_ns = to_device[0].arrival_ns[to_device[0].tail & (to_device[0].arrival_ns.size - 1)]
+        byte = take_byte(to_device, faults, shared, until_ns)
+        if byte == NOTHING:
+            return
+        r.byte[0] = byte
+        fw_receive(r.firmware, r.byte.ctypes.data, np.uintp(1))
+        count = np.int64(fw_transmit(r.firmware, r.reply.ctypes.data, np.uintp(r.reply.size)))
+        for i in range(count):
+            answer = np.int64(r.reply[i])
+            put_byte(to_host, faults, shared, answer, began_ns, faults[0].reply_delay_ns, r.is_garbled)
+
+
+@kernel(types.void(*_WORLD))
+def _substep(
+    rig: Array,
+    plant: Array,
+    shared: Array,
+    faults: Array,
+    to_device: Array,
+    to_host: Array,
+    inputs: Array,
+    outputs: Array,
+) -> None:
+    """Simulate 250 us."""
+    r = rig[0]
+    _take_faults(rig, shared, faults)
+    inputs[0].estop_open = faults[0].estop_open
+    fw_tick(r.firmware, inputs.ctypes.data, outputs.ctypes.data)
+    plant_substep(plant, faults, outputs, inputs)
+    r.time_ns += SUBSTEP_NS
+    r.substep += 1
+
+
+@kernel(types.void(_RIG, _FAULTS, _FAULTS, _LANE, types.int64))
+def _put_input(rig: Array, shared: Array, faults: Array, to_device: Array, now_ns: int) -> None:
+    """Put what was read from the host on the line."""
+    r = rig[0]
+    for i in range(r.input_count):
+        put_byte(to_device, faults, shared, np.int64(r.input[i]), now_ns, 0, r.is_garbled)
+    r.bytes_in += r.input_count
+    r.input_count = 0
+
+
+@kernel(types.void(_RIG, _FAULTS, _FAULTS, _LANE, types.int64))
+def _take_output(rig: Array, shared: Array, faults: Array, to_host: Array, until_ns: int) -> None:
+    """Collect the bytes that the host can read by then."""
+    r = rig[0]
+    r.output_count = 0
+    while r.output_count < r.output.size:
+        byte = take_byte(to_host, faults, shared, until_ns)
+        if byte == NOTHING:
+            return
+        r.output[r.output_count] = byte
+        r.output_count += 1
+
+
+@kernel(types.void(*_WORLD, _TRUTH))
+def simulate_tick(
+    rig: Array,
+    plant: Array,
+    shared: Array,
+    faults: Array,
+    to_device: Array,
+    to_host: Array,
+    inputs: Array,
+    outputs: Array,
+    truth: Array,
+) -> None:
+    """Simulate one host period: take `input` as written at its start, leave in `output` what is readable at its end."""
+    r = rig[0]
+    _take_faults(rig, shared, faults)
+    _put_input(rig, shared, faults, to_device, r.time_ns)
+    for _ in range(r.substeps_per_tick):
+        _substep(rig, plant, shared, faults, to_device, to_host, inputs, outputs)
+        _serve(rig, shared, faults, to_device, to_host, r.time_ns)
+    _take_output(rig, shared, faults, to_host, r.time_ns)
+    r.substep = 0
+    r.tick += 1
+    record_truth(plant, faults, outputs, truth)
+    truth[0].tick = r.tick
+    truth[0].t_ns = r.tick * r.period_ns
+
+
+@kernel(types.void(_HEADER, _TRUTH, _TRUTH))
+def _push(header: Array, slots: Array, truth: Array) -> None:
+    slots[np.int64(header[0].head) & (slots.size - 1)] = truth[0]
+    publish(header)
+
+
+@kernel(types.void(_RIG, types.int64))
+def _read_host(rig: Array, most: int) -> None:
+    """Append to `input` what the host has written, at most so much; also look at the baud rate it was written at."""
+    r = rig[0]
+    room = min(r.input.size - r.input_count, most)
+    count = np.int64(_read(np.int32(r.host_fd), r.input.ctypes.data + r.input_count, np.uintp(room)))
+    if count <= 0:
+        return  # EAGAIN; there is no other error while the rig itself keeps the port open
+    r.input_count += count
+    if _ioctl(np.int32(r.port_fd), np.uintp(TCGETS2), r.termios2.ctypes.data) == 0:
+        r.is_garbled = 1 if np.int64(r.termios2[TERMIOS2_OSPEED]) != r.baud else 0
+
+
+@kernel(types.void(_RIG))
+def _write_host(rig: Array) -> None:
+    """Write `output`; like a UART, wait for nobody: what the host leaves no room for is lost."""
+    r = rig[0]
+    if r.output_count == 0:
+        return
+    count = np.int64(_write(np.int32(r.host_fd), r.output.ctypes.data, np.uintp(r.output_count)))
+    r.bytes_out += max(count, 0)
+    r.host_is_gone += r.output_count - max(count, 0)
+    r.output_count = 0
+
+
+@kernel(types.int64(_RIG))
+def _now(rig: Array) -> int:
+    """Return CLOCK_MONOTONIC in ns."""
+    timespec = rig[0].timespec
+    clock_gettime(np.int32(CLOCK_MONOTONIC), timespec.ctypes.data)
+    return int(timespec[0] * 1_000_000_000 + timespec[1])
+
+
+@kernel(types.void(*_WORLD, _TRUTH, _HEADER, _TRUTH))
+def run_real(
+    rig: Array,
+    plant: Array,
+    shared: Array,
+    faults: Array,
+    to_device: Array,
+    to_host: Array,
+    inputs: Array,
+    outputs: Array,
+    truth: Array,
+    header: Array,
+    slots: Array,
+) -> None:
+    """Run on the real clock until `stop`.
+
+    The loop wakes for every substep, as soon as the host has written, and when a reply's last bit is through, so a
+    command is answered after the time that its bytes and the reply's take, whatever its phase to the substeps.
+    """
+    r = rig[0]
+    r.origin_ns = _now(rig)
+    while not r.stop:
+        now_ns = _now(rig) - r.origin_ns
+        if now_ns - r.time_ns > LATE_NS:
+            r.lost_ns += now_ns - r.time_ns
+            r.lost_count += 1
+            r.origin_ns += now_ns - r.time_ns
+            now_ns = r.time_ns
+        _read_host(rig, BUFFER)
+        # When the rig is late, what the host has written meanwhile belongs to the time that is yet to be simulated.
+        _put_input(rig, shared, faults, to_device, min(now_ns, r.time_ns))
+        while r.time_ns <= now_ns:
+            _serve(rig, shared, faults, to_device, to_host, r.time_ns)
+            _substep(rig, plant, shared, faults, to_device, to_host, inputs, outputs)
+            if r.substep == r.substeps_per_tick:
+                r.substep = 0
+                r.tick += 1
+                record_truth(plant, faults, outputs, truth)
+                truth[0].tick = r.tick
+                truth[0].t_ns = r.origin_ns + r.time_ns
+                _push(header, slots, truth)
+        _serve(rig, shared, faults, to_device, to_host, now_ns)
+        _take_output(rig, shared, faults, to_host, now_ns)
+        _write_host(rig)
+
+        wake_ns = r.time_ns
+        if not lane_is_empty(to_host):
+            wake_ns = min(wake_ns, lane_arrival(to_host))
+        wait_ns = r.origin_ns + wake_ns - _now(rig)
+        if wait_ns > 0:
+            r.timespec[0] = wait_ns // 1_000_000_000
+            r.timespec[1] = wait_ns % 1_000_000_000
+            r.pollfd = r.host_fd | POLLIN << 32
+            _ppoll(rig.ctypes.data + POLLFD_AT, np.uintp(1), r.timespec.ctypes.data, 0)
+
+
+@kernel(types.void(*_WORLD, _TRUTH, _HEADER, _TRUTH, _LOCKSTEP))
+def run_lockstep(
+    rig: Array,
+    plant: Array,
+    shared: Array,
+    faults: Array,
+    to_device: Array,
+    to_host: Array,
+    inputs: Array,
+    outputs: Array,
+    truth: Array,
+    header: Array,
+    slots: Array,
+    lockstep: Array,
+) -> None:
+    """Run one tick for each of the core's until `stop`; before its first, answer it while time stands still."""
+    r = rig[0]
+    w = lockstep[0]
+    idle = 0
+    while not r.stop and not w.shutdown:
+        fence_acquire()
+        is_active = w.active
+        if not is_active:
+            _read_host(rig, BUFFER)
+            if r.input_count > 0:
+                idle = 0
+                _take_faults(rig, shared, faults)
+                _put_input(rig, shared, faults, to_device, r.time_ns)
+                _serve(rig, shared, faults, to_device, to_host, FOREVER_NS)
+                _take_output(rig, shared, faults, to_host, FOREVER_NS)
+                to_device[0].free_ps = 0
+                to_host[0].free_ps = 0
+                w.rig_bytes = r.bytes_out + r.output_count  # before the host can have read them and look
+                fence_release()
+                _write_host(rig)
+                continue
+        elif w.core_tick > r.tick and lag(header) * 2 < np.uint64(slots.size):
+            fence_acquire()
+            if r.bytes_in + r.input_count < w.core_bytes:
+                _read_host(rig, w.core_bytes - r.bytes_in - r.input_count)
+                if r.bytes_in + r.input_count < w.core_bytes:
+                    sched_yield()
+                    continue
+            idle = 0
+            simulate_tick(rig, plant, shared, faults, to_device, to_host, inputs, outputs, truth)
+            _push(header, slots, truth)
+            _write_host(rig)
+            w.rig_bytes = r.bytes_out
+            fence_release()
+            w.rig_tick = r.tick
+            continue
+        idle += 1
+        if idle > SPINS:
+            if idle > SPINS + YIELDS:
+                _usleep(np.uint32(NAP_US))
+            else:
+                sched_yield()
+
+
+POLLFD_AT: Any = (RIG.fields or {})["pollfd"][1]

@@ -1,0 +1,82 @@
+"""What the emulated arm really does: one record per host tick, which no controller ever sees.
+
+Written at the end of the tick: the state at `t_ns`. Positions are the body's own, without a sensor between; the pose
+is that of the plant's geometry, not of the controller's model.
+"""
+
+import numpy as np
+from numba.core import types
+
+from firmware_bridge.native import BOARD_OUTPUTS
+from hil.faults import FAULTS
+from hil.plant import PLANT, plant_pose, plant_view
+from kinematics.compiled import Array, array_of, kernel
+from telemetry.sample import MAX_AXES
+
+__all__ = ["CAPACITY", "TRUTH", "record_truth"]
+
+SHAFT_LINK = 4
+CAPACITY = 16384  # records in the ring: 16 s at 1 kHz
+
+TRUTH = np.dtype(
+    [
+        ("tick", "u8"),  # host periods simulated so far; in lock-step the core's tick whose command was the last in time
+        ("t_ns", "i8"),  # when this state was reached: CLOCK_MONOTONIC, or tick x period in lock-step
+        ("firmware_time_us", "u8"),  # the firmware's clock: it ticks every 250 us of the rig's time
+        ("faults", "u8"),  # hil.faults.Fault bits in force
+        ("power", "u4"),  # what the board drives: amplifiers on
+        ("brakes_released", "u4"),  # the brakes are told to open
+        ("brakes_open", "u4"),  # they are
+        ("estop_open", "u4"),
+        ("joint_position", "f8", (MAX_AXES,)),  # rad, m
+        ("joint_velocity", "f8", (MAX_AXES,)),
+        ("actuator_position", "f8", (MAX_AXES,)),
+        ("actuator_velocity", "f8", (MAX_AXES,)),
+        ("motor_current", "f8", (MAX_AXES,)),  # A
+        ("motor_effort", "f8", (MAX_AXES,)),  # N·m, N
+        ("tip_pose", "f8", (4, 4)),  # T_base_tip
+        ("shaft_point", "f8", (3,)),  # base frame: a point on the instrument's axis
+        ("shaft_direction", "f8", (3,)),  # and its direction, distally
+        ("rcm_deviation", "f8"),  # m, from the instrument's axis to the nominal RCM, the origin of the base frame
+    ],
+    align=True,
+)
+
+
+@kernel(types.void(array_of(PLANT), array_of(FAULTS), array_of(BOARD_OUTPUTS), array_of(TRUTH)))
+def record_truth(plant: Array, faults: Array, outputs: Array, truth: Array) -> None:
+    """Fill in everything but `tick` and `t_ns`."""
+    p, t = plant[0], truth[0]
+    n = p.n_axes
+    plant_pose(plant)
+    qpos, qvel = plant_view(p.qpos, 2 * n), plant_view(p.qvel, 2 * n)
+    t.firmware_time_us = p.substeps * 250
+    t.faults = faults[0].bits
+    t.power = outputs[0].power
+    t.brakes_released = outputs[0].brakes_released
+    t.brakes_open = p.brakes_open
+    t.estop_open = faults[0].estop_open
+    for j in range(n):
+        t.joint_position[j] = qpos[j]
+        t.joint_velocity[j] = qvel[j]
+        t.actuator_position[j] = qpos[n + j]
+        t.actuator_velocity[j] = qvel[n + j]
+        t.motor_current[j] = p.current[j]
+        t.motor_effort[j] = p.effort[j]
+    for i in range(4):
+        for k in range(4):
+            t.tip_pose[i, k] = p.tip_pose[i, k]
+    # The shaft turns with the fourth joint (roll): body 4, about its z axis. An arm without one has no shaft to ask.
+    if p.n_joints < SHAFT_LINK:
+        return
+    point = plant_view(p.xpos + 24 * SHAFT_LINK, 3)
+    R = plant_view(p.xmat + 72 * SHAFT_LINK, 9)
+    along = 0.0
+    for i in range(3):
+        t.shaft_point[i] = point[i]
+        t.shaft_direction[i] = R[3 * i + 2]
+        along += point[i] * R[3 * i + 2]
+    square = 0.0
+    for i in range(3):
+        square += (point[i] - along * R[3 * i + 2]) ** 2
+    t.rcm_deviation = np.sqrt(square)

@@ -1,0 +1,156 @@
+"""Forward kinematics and Jacobian of any Denavit-Hartenberg chain, in both conventions.
+
+These kernels read the table, so they fit every arm; a family's own file (`psm.py`) has the same functions unrolled,
+several times faster. In all of them `q` has 8 entries in the order of the arm's axes, rad and m, those past the joints
+(the jaw) unused; `T` is T_base_tip, (4, 4); nothing is allocated.
+"""
+
+import math
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numba.core import types
+
+from kinematics.compiled import array_of, kernel
+from kinematics.description import ARM, Convention
+
+__all__ = ["ARMS", "FORWARD", "INVERSE", "JACOBIAN", "STANDARD", "IkStatus", "forward", "jacobian", "product", "row_transform"]
+
+Array = np.ndarray[Any, Any]
+Pose12 = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
+f8 = types.float64
+
+ARMS = array_of(ARM)
+"""Numba's type of an arm's record."""
+
+FORWARD = types.void(ARMS, f8[::1], f8[:, ::1])
+"""(arm, q, T): write T_base_tip."""
+
+JACOBIAN = types.void(ARMS, f8[::1], f8[:, ::1])
+"""(arm, q, J): write the geometric Jacobian, (6, 8)."""
+
+INVERSE = types.int64(ARMS, f8[:, ::1], f8[::1], f8[::1])
+"""(arm, T, q_near, q): write the joints that bring the tip to T, nearest to q_near. Returns IkStatus."""
+
+STANDARD = int(Convention.STANDARD)
+
+
+class IkStatus(IntEnum):
+    """How an inverse kinematics ended."""
+
+    SOLVED = 0
+    OUT_OF_REACH = 1
+    """No branch has an insertion within its limits."""
+    JOINT_LIMIT = 2
+    """A branch exists, but another joint would be outside its limits."""
+    SINGULAR = 3
+    """The joints that reach the pose are not unique, or nearly not."""
+    TOO_SHALLOW = 4
+    """The wrist's centre would be at the remote centre of motion."""
+    NOT_A_POSE = 5
+    """T is no rigid pose, or T or q_near is not finite."""
+
+
+@kernel(types.UniTuple(f8, 12)(ARMS, types.int64, f8))
+def row_transform(arm: Array, i: int, position: float) -> Pose12:
+    """Return T_{i-1,i}, the transform of DH row i at a joint position, as the upper three rows of the matrix."""
+    theta, d = arm[0].theta[i], arm[0].d[i]
+    if arm[0].prismatic[i]:
+        d += position + arm[0].offset[i]
+    else:
+        theta += position + arm[0].offset[i]
+    a = arm[0].a[i]
+    ct, st = math.cos(theta), math.sin(theta)
+    ca, sa = math.cos(arm[0].alpha[i]), math.sin(arm[0].alpha[i])
+    if arm[0].convention == STANDARD:
+        return ct, -st * ca, st * sa, a * ct, st, ct * ca, -ct * sa, a * st, 0.0, sa, ca, d
+    return ct, -st, 0.0, a, st * ca, ct * ca, -sa, -d * sa, st * sa, ct * sa, ca, d * ca
+
+
+@kernel(types.UniTuple(f8, 12)(types.UniTuple(f8, 12), types.UniTuple(f8, 12)))
+def product(A: Pose12, B: Pose12) -> Pose12:
+    """Return the product of two poses, each given as the upper three rows of its matrix."""
+    return (
+        A[0] * B[0] + A[1] * B[4] + A[2] * B[8],
+        A[0] * B[1] + A[1] * B[5] + A[2] * B[9],
+        A[0] * B[2] + A[1] * B[6] + A[2] * B[10],
+        A[0] * B[3] + A[1] * B[7] + A[2] * B[11] + A[3],
+        A[4] * B[0] + A[5] * B[4] + A[6] * B[8],
+        A[4] * B[1] + A[5] * B[5] + A[6] * B[9],
+        A[4] * B[2] + A[5] * B[6] + A[6] * B[10],
+        A[4] * B[3] + A[5] * B[7] + A[6] * B[11] + A[7],
+        A[8] * B[0] + A[9] * B[4] + A[10] * B[8],
+        A[8] * B[1] + A[9] * B[5] + A[10] * B[9],
+        A[8] * B[2] + A[9] * B[6] + A[10] * B[10],
+        A[8] * B[3] + A[9] * B[7] + A[10] * B[11] + A[11],
+    )
+
+
+@kernel(types.UniTuple(f8, 12)(ARMS))
+def tip_transform(arm: Array) -> Pose12:
+    t = arm[0].tip
+    return (
+        t[0, 0],
+        t[0, 1],
+        t[0, 2],
+        t[0, 3],
+        t[1, 0],
+        t[1, 1],
+        t[1, 2],
+        t[1, 3],
+        t[2, 0],
+        t[2, 1],
+        t[2, 2],
+        t[2, 3],
+    )
+
+
+@kernel(FORWARD)
+def forward(arm: Array, q: Array, T: Array) -> None:
+    """Write T_base_tip at the joint positions q.
+
+    Args:
+        arm: The record, (1,), dtype ARM.
+        q: Positions, (8,), rad and m.
+        T: Out: (4, 4).
+    """
+    A = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    for i in range(arm[0].n_joints):
+        A = product(A, row_transform(arm, i, q[i]))
+    A = product(A, tip_transform(arm))
+    T[0, 0], T[0, 1], T[0, 2], T[0, 3] = A[0], A[1], A[2], A[3]
+    T[1, 0], T[1, 1], T[1, 2], T[1, 3] = A[4], A[5], A[6], A[7]
+    T[2, 0], T[2, 1], T[2, 2], T[2, 3] = A[8], A[9], A[10], A[11]
+    T[3, 0], T[3, 1], T[3, 2], T[3, 3] = 0.0, 0.0, 0.0, 1.0
+
+
+@kernel(JACOBIAN)
+def jacobian(arm: Array, q: Array, J: Array) -> None:
+    """Write the geometric Jacobian at the joint positions q.
+
+    J qd is the tip's twist: [velocity of the tip's origin, angular velocity], both in the base frame's axes.
+
+    Args:
+        arm: The record, (1,), dtype ARM.
+        q: Positions, (8,), rad and m.
+        J: Out: (6, 8), linear rows first; columns past the joints are zero.
+    """
+    J[:, :] = 0.0
+    A = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    for i in range(arm[0].n_joints):
+        B = product(A, row_transform(arm, i, q[i]))
+        # The joint's axis and a point on it: of the new frame (modified) or of the one before (standard).
+        C = A if arm[0].convention == STANDARD else B
+        J[0, i], J[1, i], J[2, i] = C[3], C[7], C[11]
+        J[3, i], J[4, i], J[5, i] = C[2], C[6], C[10]
+        A = B
+    A = product(A, tip_transform(arm))
+    for i in range(arm[0].n_joints):
+        zx, zy, zz = J[3, i], J[4, i], J[5, i]
+        if arm[0].prismatic[i]:
+            J[0, i], J[1, i], J[2, i] = zx, zy, zz
+            J[3, i], J[4, i], J[5, i] = 0.0, 0.0, 0.0
+        else:
+            x, y, z = A[3] - J[0, i], A[7] - J[1, i], A[11] - J[2, i]
+            J[0, i], J[1, i], J[2, i] = zy * z - zz * y, zz * x - zx * z, zx * y - zy * x

@@ -1,0 +1,308 @@
+"""The da Vinci PSM with a two-axis wrist: forward, Jacobian and inverse in closed form.
+
+Family "psm", modified Denavit-Hartenberg: yaw and pitch cross at the remote centre of motion (RCM), which is the
+base's origin; the insertion runs along a line through it; roll about that line; wrist pitch; wrist yaw at a distance
+`a` beyond it. With theta_i = q_i + offset_i, s_i and c_i its sine and cosine, and L = d_3 + d_4 the wrist centre's
+depth below the RCM (q_3 - 15.6 mm for a Classic), the frames are
+
+    y3 = (-s1, 0, c1)             z3 = (c1 s2, -c2, s1 s2)        x3 = (c1 c2, s2, s1 c2)
+    x4 = c4 x3 + s4 y3            z5 = y4 = c4 y3 - s4 x3         p5 = L z3
+    x5 = c5 x4 - s5 z3            z6 = y5 = -s5 x4 - c5 z3        p6 = p5 + a x5
+    x6 = c6 x5 - s6 z5            y6 = -s6 x5 - c6 z5             T_base_tip = T_base_6 T_6_tip
+
+Inverse: z3 and hence p5 lie in the plane of x5 and z6, so x5 is the direction of p6 less its part along z6. Two signs
+are free there and for z3 = p5 / L, and one more for s2: eight branches, of which one is within the limits nearly
+everywhere.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba.core import types
+
+from kinematics.chain import ARMS, FORWARD, INVERSE, JACOBIAN, IkStatus
+from kinematics.compiled import kernel
+from kinematics.frames import is_pose
+from kinematics.trigonometry import atan2, sincos
+
+__all__ = ["BRANCHES", "LIMIT_TOLERANCE", "POSE_TOLERANCE", "branches", "forward", "inverse", "jacobian"]
+
+Array = np.ndarray[Any, Any]
+f8 = types.float64
+
+BRANCHES = types.int64(ARMS, f8[:, ::1], f8[:, ::1])
+"""(arm, T, Q): write all branches, limits or not. Returns how many."""
+
+POSE_TOLERANCE = 1e-6  # a rotation further from orthonormal is refused: its answer would be as far off
+LIMIT_TOLERANCE = 1e-9  # rad, m: an answer so little outside a limit is put on the limit; far below an encoder's count
+NEAR_AXIS = 1e-5  # m: tip or wrist centre so near a singular place that the last digits would be lost
+NEAR_PITCH = 1e-5  # sine: yaw and roll axes so nearly parallel
+TURN = 2.0 * math.pi
+
+
+@kernel(types.UniTuple(f8, 12)(f8, f8, f8, f8, f8, f8, f8, f8))
+def _wrist(
+    s1: float, c1: float, s2: float, c2: float, s4: float, c4: float, s5: float, c5: float
+) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float]:
+    """Return z3, z5, x5 and z6 in the base frame."""
+    ux, uy, uz = c1 * s2, -c2, s1 * s2
+    x3x, x3y, x3z = c1 * c2, s2, s1 * c2
+    x4x, x4y, x4z = c4 * x3x - s4 * s1, c4 * x3y, c4 * x3z + s4 * c1
+    wx, wy, wz = -s4 * x3x - c4 * s1, -s4 * x3y, -s4 * x3z + c4 * c1
+    vx, vy, vz = c5 * x4x - s5 * ux, c5 * x4y - s5 * uy, c5 * x4z - s5 * uz
+    zx, zy, zz = -s5 * x4x - c5 * ux, -s5 * x4y - c5 * uy, -s5 * x4z - c5 * uz
+    return ux, uy, uz, wx, wy, wz, vx, vy, vz, zx, zy, zz
+
+
+@kernel(FORWARD)
+def forward(arm: Array, q: Array, T: Array) -> None:
+    """Write T_base_tip at the joint positions q; as `chain.forward`, unrolled."""
+    offset, t = arm[0].offset, arm[0].tip
+    L, a = q[2] + offset[2] + arm[0].d[2] + arm[0].d[3], arm[0].a[5]
+    t00, t01, t02, t03 = t[0, 0], t[0, 1], t[0, 2], t[0, 3]
+    t10, t11, t12, t13 = t[1, 0], t[1, 1], t[1, 2], t[1, 3]
+    t20, t21, t22, t23 = t[2, 0], t[2, 1], t[2, 2], t[2, 3]
+    s1, c1 = sincos(q[0] + offset[0])
+    s2, c2 = sincos(q[1] + offset[1])
+    s4, c4 = sincos(q[3] + offset[3])
+    s5, c5 = sincos(q[4] + offset[4])
+    s6, c6 = sincos(q[5] + offset[5])
+    ux, uy, uz, wx, wy, wz, vx, vy, vz, zx, zy, zz = _wrist(s1, c1, s2, c2, s4, c4, s5, c5)
+    xx, xy, xz = c6 * vx - s6 * wx, c6 * vy - s6 * wy, c6 * vz - s6 * wz  # x6
+    yx, yy, yz = -s6 * vx - c6 * wx, -s6 * vy - c6 * wy, -s6 * vz - c6 * wz  # y6
+    T[0, 0], T[0, 1] = xx * t00 + yx * t10 + zx * t20, xx * t01 + yx * t11 + zx * t21
+    T[1, 0], T[1, 1] = xy * t00 + yy * t10 + zy * t20, xy * t01 + yy * t11 + zy * t21
+    T[2, 0], T[2, 1] = xz * t00 + yz * t10 + zz * t20, xz * t01 + yz * t11 + zz * t21
+    T[0, 2], T[0, 3] = xx * t02 + yx * t12 + zx * t22, xx * t03 + yx * t13 + zx * t23 + L * ux + a * vx
+    T[1, 2], T[1, 3] = xy * t02 + yy * t12 + zy * t22, xy * t03 + yy * t13 + zy * t23 + L * uy + a * vy
+    T[2, 2], T[2, 3] = xz * t02 + yz * t12 + zz * t22, xz * t03 + yz * t13 + zz * t23 + L * uz + a * vz
+    T[3, 0], T[3, 1], T[3, 2], T[3, 3] = 0.0, 0.0, 0.0, 1.0
+
+
+@kernel(JACOBIAN)
+def jacobian(arm: Array, q: Array, J: Array) -> None:
+    """Write the geometric Jacobian at the joint positions q, (6, 8); as `chain.jacobian`, unrolled."""
+    offset, t = arm[0].offset, arm[0].tip
+    L, a = q[2] + offset[2] + arm[0].d[2] + arm[0].d[3], arm[0].a[5]
+    tx, ty, tz = t[0, 3], t[1, 3], t[2, 3]
+    s1, c1 = sincos(q[0] + offset[0])
+    s2, c2 = sincos(q[1] + offset[1])
+    s4, c4 = sincos(q[3] + offset[3])
+    s5, c5 = sincos(q[4] + offset[4])
+    s6, c6 = sincos(q[5] + offset[5])
+    ux, uy, uz, wx, wy, wz, vx, vy, vz, zx, zy, zz = _wrist(s1, c1, s2, c2, s4, c4, s5, c5)
+    e, f = c6 * tx - s6 * ty, -s6 * tx - c6 * ty
+    bx, by, bz = e * vx + f * wx + tz * zx, e * vy + f * wy + tz * zy, e * vz + f * wz + tz * zz  # tip from p6
+    rx, ry, rz = bx + a * vx, by + a * vy, bz + a * vz  # tip from p5
+    px, py, pz = rx + L * ux, ry + L * uy, rz + L * uz  # tip from the RCM, through which the first four axes go
+    J[0, 0], J[1, 0], J[2, 0], J[3, 0], J[4, 0], J[5, 0] = -pz, 0.0, px, 0.0, -1.0, 0.0
+    J[0, 1], J[1, 1], J[2, 1] = -c1 * py, c1 * px + s1 * pz, -s1 * py
+    J[3, 1], J[4, 1], J[5, 1] = -s1, 0.0, c1
+    J[0, 2], J[1, 2], J[2, 2], J[3, 2], J[4, 2], J[5, 2] = ux, uy, uz, 0.0, 0.0, 0.0
+    J[0, 3], J[1, 3], J[2, 3] = uy * pz - uz * py, uz * px - ux * pz, ux * py - uy * px
+    J[3, 3], J[4, 3], J[5, 3] = ux, uy, uz
+    J[0, 4], J[1, 4], J[2, 4] = wy * rz - wz * ry, wz * rx - wx * rz, wx * ry - wy * rx
+    J[3, 4], J[4, 4], J[5, 4] = wx, wy, wz
+    J[0, 5], J[1, 5], J[2, 5] = zy * bz - zz * by, zz * bx - zx * bz, zx * by - zy * bx
+    J[3, 5], J[4, 5], J[5, 5] = zx, zy, zz
+    J[0, 6], J[1, 6], J[2, 6], J[3, 6], J[4, 6], J[5, 6] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    J[0, 7], J[1, 7], J[2, 7], J[3, 7], J[4, 7], J[5, 7] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
+
+@kernel(types.UniTuple(f8, 9)(ARMS, f8[:, ::1]))
+def _frame_6(arm: Array, T: Array) -> tuple[float, float, float, float, float, float, float, float, float]:
+    """Return x6, z6 and p6 of the tip's pose: the tip's transform taken off."""
+    t = arm[0].tip
+    xx = T[0, 0] * t[0, 0] + T[0, 1] * t[0, 1] + T[0, 2] * t[0, 2]
+    xy = T[1, 0] * t[0, 0] + T[1, 1] * t[0, 1] + T[1, 2] * t[0, 2]
+    xz = T[2, 0] * t[0, 0] + T[2, 1] * t[0, 1] + T[2, 2] * t[0, 2]
+    yx = T[0, 0] * t[1, 0] + T[0, 1] * t[1, 1] + T[0, 2] * t[1, 2]
+    yy = T[1, 0] * t[1, 0] + T[1, 1] * t[1, 1] + T[1, 2] * t[1, 2]
+    yz = T[2, 0] * t[1, 0] + T[2, 1] * t[1, 1] + T[2, 2] * t[1, 2]
+    zx = T[0, 0] * t[2, 0] + T[0, 1] * t[2, 1] + T[0, 2] * t[2, 2]
+    zy = T[1, 0] * t[2, 0] + T[1, 1] * t[2, 1] + T[1, 2] * t[2, 2]
+    zz = T[2, 0] * t[2, 0] + T[2, 1] * t[2, 1] + T[2, 2] * t[2, 2]
+    px = T[0, 3] - (xx * t[0, 3] + yx * t[1, 3] + zx * t[2, 3])
+    py = T[1, 3] - (xy * t[0, 3] + yy * t[1, 3] + zy * t[2, 3])
+    pz = T[2, 3] - (xz * t[0, 3] + yz * t[1, 3] + zz * t[2, 3])
+    return xx, xy, xz, zx, zy, zz, px, py, pz
+
+
+@kernel(types.UniTuple(f8, 3)(f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8))
+def _turns(
+    ux: float,
+    uy: float,
+    uz: float,
+    s2: float,
+    x5x: float,
+    x5y: float,
+    x5z: float,
+    zx: float,
+    zy: float,
+    zz: float,
+    xx: float,
+    xy: float,
+    xz: float,
+) -> tuple[float, float, float]:
+    """Return theta of yaw, roll and wrist yaw, given z3, s2, x5, z6 and x6 of a branch."""
+    c1, s1 = ux / s2, uz / s2
+    wx, wy, wz = x5y * zz - x5z * zy, x5z * zx - x5x * zz, x5x * zy - x5y * zx  # z5
+    sine_4 = -(wx * -c1 * uy + wy * s2 + wz * -s1 * uy)  # -z5 . x3
+    return (
+        atan2(s1, c1),
+        atan2(sine_4, wz * c1 - wx * s1),
+        atan2(-(xx * wx + xy * wy + xz * wz), xx * x5x + xy * x5y + xz * x5z),
+    )
+
+
+@kernel(f8(f8, f8, f8, f8))
+def _copy_within(angle: float, near: float, low: float, high: float) -> float:
+    """Return the copy angle + 2 pi k in [low, high] that is nearest to `near`, or nan when none is."""
+    k = math.floor((near - angle) / TURN + 0.5)
+    k = max(k, math.ceil((low - LIMIT_TOLERANCE - angle) / TURN))
+    k = min(k, math.floor((high + LIMIT_TOLERANCE - angle) / TURN))
+    copy = angle + k * TURN
+    if not copy >= low - LIMIT_TOLERANCE:
+        return math.nan
+    return min(max(copy, low), high)
+
+
+@kernel(INVERSE)
+def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
+    """Write the joint positions that bring the tip to T, and return an IkStatus.
+
+    Of the branches within the limits, full turns of each joint included, it is the one that takes the least time from
+    q_near: the smallest sum of squares of distance over velocity_max. It may still be far away where a branch ends, so
+    a caller that follows a path checks the step.
+
+    Args:
+        arm: The record, (1,), dtype ARM.
+        T: T_base_tip, (4, 4).
+        q_near: Positions, (8,), rad and m.
+        q: Out: (8,). Entries past the six joints (the jaw) are those of q_near, and on failure all are. May be q_near.
+
+    Returns:
+        0 when solved; else why not. Forward(q) is then T to 1e-12 for an orthonormal T (to 1e-9 where an answer was
+        put on a limit).
+    """
+    finite = 0.0
+    for i in range(8):
+        finite += 0.0 * q_near[i]  # nan when any entry is nan or infinite
+        q[i] = q_near[i]
+    if not finite == 0.0 or not is_pose(T, POSE_TOLERANCE):
+        return IkStatus.NOT_A_POSE
+    low, high, rate, offset = arm[0].position_min, arm[0].position_max, arm[0].velocity_max, arm[0].offset
+    a, depth_0 = arm[0].a[5], offset[2] + arm[0].d[2] + arm[0].d[3]
+    xx, xy, xz, zx, zy, zz, px, py, pz = _frame_6(arm, T)
+    reach = max(abs(low[2] + depth_0), abs(high[2] + depth_0)) + abs(a) + LIMIT_TOLERANCE
+    if not px * px + py * py + pz * pz <= reach * reach:
+        return IkStatus.OUT_OF_REACH
+    along = px * zx + py * zy + pz * zz
+    x5x, x5y, x5z = px - along * zx, py - along * zy, pz - along * zz
+    norm = math.sqrt(x5x * x5x + x5y * x5y + x5z * x5z)
+    if not norm >= NEAR_AXIS:
+        return IkStatus.SINGULAR
+    x5x, x5y, x5z = x5x / norm, x5y / norm, x5z / norm
+    found, reachable, shallow, singular = math.inf, False, False, False
+    b1, b2, b3, b4, b5, b6 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for _ in range(2):  # x5 and its opposite
+        p5x, p5y, p5z = px - a * x5x, py - a * x5y, pz - a * x5z
+        depth = math.sqrt(p5x * p5x + p5y * p5y + p5z * p5z)
+        if depth < NEAR_AXIS:
+            shallow = True
+        else:
+            for _ in range(2):  # wrist below the RCM and above it
+                q3 = depth - depth_0
+                if q3 >= low[2] - LIMIT_TOLERANCE and q3 <= high[2] + LIMIT_TOLERANCE:
+                    reachable = True
+                    ux, uy, uz = p5x / depth, p5y / depth, p5z / depth
+                    theta_5 = atan2(-(ux * x5x + uy * x5y + uz * x5z), -(ux * zx + uy * zy + uz * zz))
+                    q5 = _copy_within(theta_5 - offset[4], q[4], low[4], high[4])
+                    s2 = math.sqrt(ux * ux + uz * uz)
+                    theta_2 = atan2(s2, -uy)
+                    for _ in range(2):  # the two signs of s2
+                        q2 = _copy_within(theta_2 - offset[1], q[1], low[1], high[1])
+                        if not math.isnan(q5 + q2):
+                            if abs(s2) < NEAR_PITCH:
+                                singular = True
+                            else:
+                                t1, t4, t6 = _turns(ux, uy, uz, s2, x5x, x5y, x5z, zx, zy, zz, xx, xy, xz)
+                                q1 = _copy_within(t1 - offset[0], q[0], low[0], high[0])
+                                q4 = _copy_within(t4 - offset[3], q[3], low[3], high[3])
+                                q6 = _copy_within(t6 - offset[5], q[5], low[5], high[5])
+                                e1, e2, e3 = (q1 - q[0]) / rate[0], (q2 - q[1]) / rate[1], (q3 - q[2]) / rate[2]
+                                e4, e5, e6 = (q4 - q[3]) / rate[3], (q5 - q[4]) / rate[4], (q6 - q[5]) / rate[5]
+                                distance = e1 * e1 + e2 * e2 + e3 * e3 + e4 * e4 + e5 * e5 + e6 * e6
+                                if distance < found:  # never when an angle is nan
+                                    found = distance
+                                    b1, b2, b4, b5, b6 = q1, q2, q4, q5, q6
+                                    b3 = min(max(q3, low[2]), high[2])
+                        s2, theta_2 = -s2, -theta_2
+                depth = -depth
+        x5x, x5y, x5z = -x5x, -x5y, -x5z
+    if found < math.inf:
+        q[0], q[1], q[2], q[3], q[4], q[5] = b1, b2, b3, b4, b5, b6
+        return IkStatus.SOLVED
+    if singular:
+        return IkStatus.SINGULAR
+    if shallow:
+        return IkStatus.TOO_SHALLOW
+    if reachable:
+        return IkStatus.JOINT_LIMIT
+    return IkStatus.OUT_OF_REACH
+
+
+@kernel(BRANCHES)
+def branches(arm: Array, T: Array, Q: Array) -> int:
+    """Write every joint position that brings the tip to T, within the limits or not, and return how many there are.
+
+    Args:
+        arm: The record, (1,), dtype ARM.
+        T: T_base_tip, (4, 4).
+        Q: Out: (16, 8). The first half has every angle in [-pi, pi], the second half the same branches in the same order
+            with the roll one turn on, towards zero and past it; so every roll in ]-2 pi, 2 pi[ is there. Entries past
+            the six joints are zero.
+
+    Returns:
+        16, or fewer in a singular pose (the branches that are not unique are left out), 0 when T is no pose.
+    """
+    Q[:, :] = 0.0
+    if not is_pose(T, POSE_TOLERANCE):
+        return 0
+    offset = arm[0].offset
+    a, depth_0 = arm[0].a[5], offset[2] + arm[0].d[2] + arm[0].d[3]
+    xx, xy, xz, zx, zy, zz, px, py, pz = _frame_6(arm, T)
+    along = px * zx + py * zy + pz * zz
+    x5x, x5y, x5z = px - along * zx, py - along * zy, pz - along * zz
+    norm = math.sqrt(x5x * x5x + x5y * x5y + x5z * x5z)
+    if not norm >= NEAR_AXIS:
+        return 0
+    x5x, x5y, x5z = x5x / norm, x5y / norm, x5z / norm
+    count = 0
+    for _ in range(2):
+        p5x, p5y, p5z = px - a * x5x, py - a * x5y, pz - a * x5z
+        depth = math.sqrt(p5x * p5x + p5y * p5y + p5z * p5z)
+        if depth >= NEAR_AXIS:
+            for _ in range(2):
+                ux, uy, uz = p5x / depth, p5y / depth, p5z / depth
+                theta_5 = atan2(-(ux * x5x + uy * x5y + uz * x5z), -(ux * zx + uy * zy + uz * zz))
+                s2 = math.sqrt(ux * ux + uz * uz)
+                for _ in range(2):
+                    if abs(s2) >= NEAR_PITCH:
+                        t1, t4, t6 = _turns(ux, uy, uz, s2, x5x, x5y, x5z, zx, zy, zz, xx, xy, xz)
+                        Q[count, 0] = _copy_within(t1 - offset[0], 0.0, -math.pi, math.pi)
+                        Q[count, 1] = _copy_within(atan2(s2, -uy) - offset[1], 0.0, -math.pi, math.pi)
+                        Q[count, 2] = depth - depth_0
+                        Q[count, 3] = _copy_within(t4 - offset[3], 0.0, -math.pi, math.pi)
+                        Q[count, 4] = _copy_within(theta_5 - offset[4], 0.0, -math.pi, math.pi)
+                        Q[count, 5] = _copy_within(t6 - offset[5], 0.0, -math.pi, math.pi)
+                        count += 1
+                    s2 = -s2
+                depth = -depth
+        x5x, x5y, x5z = -x5x, -x5y, -x5z
+    for i in range(count):
+        for j in range(6):
+            Q[count + i, j] = Q[i, j]
+        Q[count + i, 3] -= math.copysign(TURN, Q[i, 3])
+    return 2 * count
