@@ -52,9 +52,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One request."""
 
     op: str
-    request: Annotated[int, Meta(ge=1, lt=2**63)]
+    request: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     client: Client
-    sent_ns: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    sent_ns: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     """CLOCK_MONOTONIC when it was sent; the sample that takes the command echoes it."""
     take: bool = False
     """Take the lease from whoever holds it."""
@@ -92,7 +92,7 @@ class PoseGoal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Wait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Answer when a command's activity has ended, or when the state is in a set, or when the time is over."""
 
-    id: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    id: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     """The command; 0: none."""
     states: Annotated[int, Meta(ge=0, lt=16)] = 0
     """A set of operating states, bit 1 << OperatingState."""
@@ -103,7 +103,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Advance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Lock-step: let time run up to and including a cycle. It is absolute, so that asking twice runs it once."""
 
-    until: Annotated[int, Meta(ge=0, lt=2**63)]
+    until: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     """A sample's sequence number."""
 
 

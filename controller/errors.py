@@ -70,7 +70,7 @@ class _ExplainedError(ControllerError):
         super().__init__(f"{name}: {self.cause}{' ' + detail if detail else ''} {self.remedy}")
 
 
-class CommandRefused(_ExplainedError):
+class CommandRefused(_ExplainedError):  # noqa: N818
     """The daemon refused a command; nothing moved because of it."""
 
 
@@ -78,5 +78,5 @@ class LeaseHeld(CommandRefused):
     """Another client commands the arm."""
 
 
-class ArmFault(_ExplainedError):
+class ArmFault(_ExplainedError):  # noqa: N818
     """The arm has a fault, or one ended the motion."""

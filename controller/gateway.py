@@ -5,7 +5,6 @@ holds or moves. Of a command it checks form, types and lease; its meaning is jud
 """
 
 import argparse
-import json
 import signal
 import sys
 import time
@@ -13,10 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
-import numpy as np
 import zmq
 
 from controller.catalogue import Code
@@ -28,7 +26,6 @@ from controller.commands import (
     QUERIES,
     Advance,
     Empty,
-    Explanation,
     Heartbeat,
     Holder,
     JointGoal,
@@ -38,7 +35,6 @@ from controller.commands import (
     Request,
     Status,
     Wait,
-    explain,
 )
 from controller.config import Config
 from controller.errors import ControllerError
@@ -47,6 +43,7 @@ from controller.lease import Lease
 from controller.mailbox import MAILBOX, Operation
 from controller.motion.setpoint import Mode
 from controller.run_dir import RunDir
+from controller.status import make_status
 from controller.waiting import Advancing, Commanding, FirstSample, Stopping, Waiter, Waiting, refusal
 from kinematics.description import load_arm
 from telemetry.errors import TelemetryError
@@ -56,7 +53,7 @@ from telemetry.ring import open_ring
 from telemetry.sample import MAX_AXES, SAMPLE
 from telemetry.shared import map_records
 
-__all__ = ["Gateway", "Telemetry", "make_publisher"]
+__all__ = ["Gateway", "make_publisher"]
 
 MAX_REQUEST = 65_536  # bytes; the largest true request has under 500
 PATIENCE = 5.0  # s: a client that waits asks again every second, so one that does not has gone
@@ -64,23 +61,6 @@ STOP_TIME = 2.0  # s: a stop switches off after so long even if the hold has not
 POLL_MS = 1  # real time
 SPINS = 400  # looks at a grant that may be over within microseconds, before sleeping
 NAP = 50e-6  # s between later looks
-
-
-class Telemetry(Protocol):
-    """Who sends the samples on: `telemetry.publisher.Publisher`, or nobody in a test."""
-
-    @property
-    def socket(self) -> "zmq.Socket[bytes]":
-        """For the poller: readable when somebody subscribes."""
-
-    def poll_subscriptions(self) -> None:
-        """Take what subscribers ask for."""
-
-    def publish(self, samples: np.ndarray[Any, Any]) -> None:
-        """Send samples on."""
-
-    def close(self) -> None:
-        """Release the socket."""
 
 
 @dataclass
@@ -111,7 +91,7 @@ class Gateway:
         config: Config,
         *,
         epoch: int = 0,
-        telemetry: Telemetry | None = None,
+        telemetry: Publisher | None = None,
         now: Callable[[], float] = time.monotonic,
         context: "zmq.Context[Any] | None" = None,
     ) -> None:
@@ -341,55 +321,13 @@ class Gateway:
 
     def status(self) -> Status:
         """Return the state of everything, for people."""
-        newest = self.link.newest
-        sample = np.zeros(1, SAMPLE)[0] if newest is None else newest[0]
-        t_ns, fault = int(sample["t_ns"]), int(sample["fault"])
-        age = 0.0 if self.link.lockstep is not None or newest is None else (time.monotonic_ns() - t_ns) * 1e-9
         now = self._now()
         holder = self.lease.current(now, busy=self.link.acting_on != 0)
         lease = None
         if holder is not None:
             lease = Holder(name=holder.name, pid=holder.pid, user=holder.user, silent=now - self.lease.heard)
-        driver, cycle, stream = self._config.driver, self._config.cycle, self._config.stream
-        entry: Explanation | None = explain(fault) if fault else None
-        return Status(
-            arm=self._config.arm.name,
-            epoch=self._epoch,
-            lockstep=self.link.lockstep is not None,
-            period=cycle.period,
-            sequence=self.link.sequence,
-            t_ns=t_ns,
-            age=age,
-            state=int(sample["state"]),
-            is_homed=bool(sample["is_homed"]),
-            is_busy=bool(sample["is_busy"]),
-            mode=int(sample["mode"]),
-            motion_id=int(sample["motion_id"]),
-            device_status=int(sample["device_status"]),
-            fault=entry,
-            lease=lease,
-            settings={
-                "watchdog": driver.watchdog,
-                "feedback_timeout": cycle.feedback_timeout,
-                "stream_timeout": stream.timeout,
-                "stream_dead": stream.dead,
-            },
-            core=_read_json(self._run_dir.core),
-            recorder=_read_json(self._run_dir.recorder),
-            overruns=int(sample["overruns"]),
-            frames_lost=int(sample["frames_lost"]),
-            frames_bad=int(sample["frames_bad"]),
-            counters=self.counters | {"samples_lost": self.link.samples_lost},
-        )
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """Return what another process says of itself, or None where it has said nothing whole."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+        counters = self.counters | {"samples_lost": self.link.samples_lost}
+        return make_status(self._run_dir, self._config, self.link, epoch=self._epoch, lease=lease, counters=counters)
 
 
 def make_publisher(run_dir: RunDir, config: Config, *, lockstep: bool) -> Publisher:

@@ -5,8 +5,6 @@ the body moves; bytes that arrive meanwhile reach the firmware after that tick a
 answers goes on the line at that very moment.
 """
 
-from typing import Any
-
 import numpy as np
 from numba.core import types
 
@@ -53,7 +51,7 @@ RIG = np.dtype(
         ("bytes_out", "i8"),  # written to the host
         ("host_is_gone", "i8"),  # bytes that the pseudo-terminal did not take
         ("timespec", "i8", (2,)),
-        ("pollfd", "i8"),  # struct pollfd: int, short, short
+        ("pollfd", "i8", (1,)),  # struct pollfd: int, short, short
         ("termios2", "i4", (12,)),
         ("input", "u1", (BUFFER,)),
         ("input_count", "i8"),
@@ -100,16 +98,16 @@ def _serve(rig: Array, shared: Array, faults: Array, to_device: Array, to_host: 
     """Give the firmware the bytes that have arrived by then, one by one, and put its answers on the line."""
     r = rig[0]
     while True:
-        began_ns = to_device[0].arrival_ns[to_device[0].tail & (to_device[0].arrival_ns.size - 1)]
         byte = take_byte(to_device, faults, shared, until_ns)
         if byte == NOTHING:
             return
         r.byte[0] = byte
         fw_receive(r.firmware, r.byte.ctypes.data, np.uintp(1))
+        arrived_ns = to_device[0].taken_ns
         count = np.int64(fw_transmit(r.firmware, r.reply.ctypes.data, np.uintp(r.reply.size)))
         for i in range(count):
             answer = np.int64(r.reply[i])
-            put_byte(to_host, faults, shared, answer, began_ns, faults[0].reply_delay_ns, r.is_garbled)
+            put_byte(to_host, faults, shared, answer, arrived_ns, faults[0].reply_delay_ns, r.is_garbled)
 
 
 @kernel(types.void(*_WORLD))
@@ -274,8 +272,8 @@ def run_real(
         if wait_ns > 0:
             r.timespec[0] = wait_ns // 1_000_000_000
             r.timespec[1] = wait_ns % 1_000_000_000
-            r.pollfd = r.host_fd | POLLIN << 32
-            _ppoll(rig.ctypes.data + POLLFD_AT, np.uintp(1), r.timespec.ctypes.data, 0)
+            r.pollfd[0] = r.host_fd | POLLIN << 32
+            _ppoll(r.pollfd.ctypes.data, np.uintp(1), r.timespec.ctypes.data, 0)
 
 
 @kernel(types.void(*_WORLD, _TRUTH, _HEADER, _TRUTH, _LOCKSTEP))
@@ -314,7 +312,7 @@ def run_lockstep(
                 fence_release()
                 _write_host(rig)
                 continue
-        elif w.core_tick > r.tick and lag(header) * 2 < np.uint64(slots.size):
+        elif w.core_tick > r.tick and np.int64(lag(header)) * 2 < slots.size:
             fence_acquire()
             if r.bytes_in + r.input_count < w.core_bytes:
                 _read_host(rig, w.core_bytes - r.bytes_in - r.input_count)
@@ -335,6 +333,3 @@ def run_lockstep(
                 _usleep(np.uint32(NAP_US))
             else:
                 sched_yield()
-
-
-POLLFD_AT: Any = (RIG.fields or {})["pollfd"][1]

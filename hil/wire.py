@@ -23,6 +23,7 @@ LANE = np.dtype(
         ("free_ps", "i8"),  # when the line is free again
         ("head", "i8"),  # bytes put in so far
         ("tail", "i8"),  # bytes taken out so far
+        ("taken_ns", "i8"),  # when the byte taken last had arrived
         ("random", "u8"),
         ("frame_start", "i8"),  # `head` when the present frame began
         ("in_frame", "i8"),
@@ -126,6 +127,7 @@ def take_byte(lane: Array, faults: Array, counts: Array, now_ns: int) -> int:
     c = lane[0]
     while c.tail < c.head and c.arrival_ns[c.tail & _MASK] <= now_ns:
         byte = np.int64(c.bytes[c.tail & _MASK])
+        c.taken_ns = c.arrival_ns[c.tail & _MASK]
         c.tail += 1
         if not faults[0].wire_cut:
             return byte

@@ -5,7 +5,6 @@ several times faster. In all of them `q` has 8 entries in the order of the arm's
 (the jaw) unused; `T` is T_base_tip, (4, 4); nothing is allocated.
 """
 
-import math
 from enum import IntEnum
 from typing import Any
 
@@ -14,8 +13,20 @@ from numba.core import types
 
 from kinematics.compiled import array_of, kernel
 from kinematics.description import ARM, Convention
+from kinematics.trigonometry import sincos
 
-__all__ = ["ARMS", "FORWARD", "INVERSE", "JACOBIAN", "STANDARD", "IkStatus", "forward", "jacobian", "product", "row_transform"]
+__all__ = [
+    "ARMS",
+    "FORWARD",
+    "INVERSE",
+    "JACOBIAN",
+    "STANDARD",
+    "IkStatus",
+    "forward",
+    "jacobian",
+    "product",
+    "row_transform",
+]
 
 Array = np.ndarray[Any, Any]
 Pose12 = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
@@ -55,14 +66,13 @@ class IkStatus(IntEnum):
 @kernel(types.UniTuple(f8, 12)(ARMS, types.int64, f8))
 def row_transform(arm: Array, i: int, position: float) -> Pose12:
     """Return T_{i-1,i}, the transform of DH row i at a joint position, as the upper three rows of the matrix."""
-    theta, d = arm[0].theta[i], arm[0].d[i]
+    theta, d, a = arm[0].theta[i], arm[0].d[i], arm[0].a[i]
     if arm[0].prismatic[i]:
         d += position + arm[0].offset[i]
     else:
         theta += position + arm[0].offset[i]
-    a = arm[0].a[i]
-    ct, st = math.cos(theta), math.sin(theta)
-    ca, sa = math.cos(arm[0].alpha[i]), math.sin(arm[0].alpha[i])
+    st, ct = sincos(theta)
+    sa, ca = sincos(arm[0].alpha[i])
     if arm[0].convention == STANDARD:
         return ct, -st * ca, st * sa, a * ct, st, ct * ca, -ct * sa, a * st, 0.0, sa, ca, d
     return ct, -st, 0.0, a, st * ca, ct * ca, -sa, -d * sa, st * sa, ct * sa, ca, d * ca

@@ -318,7 +318,9 @@ class _Check:
         for part in re.findall(r"[^.\[\]]+", key):
             value = value[int(part)] if part.isdigit() else value[part]
         shown = "the file" if not key else f"{key} = {value!r}" if not isinstance(value, dict) else f"table {key}"
-        raise DescriptionError(f"{self.path}: {shown}: {text}; see {ARMS_FOLDER / 'psm_classic_lnd.toml'} for every key")
+        raise DescriptionError(
+            f"{self.path}: {shown}: {text}; see {ARMS_FOLDER / 'psm_classic_lnd.toml'} for every key"
+        )
 
     def finite(self, key: str, value: object) -> None:
         """Refuse nan and inf, which TOML can write, wherever they are."""

@@ -50,9 +50,7 @@ def gravity_effort(arm: Array, q: Array, effort: Array) -> None:
             effort[i] = -M * (gx * C[2] + gy * C[6] + gz * C[10])
         else:
             x, y, z = Sx - M * C[3], Sy - M * C[7], Sz - M * C[11]
-            effort[i] = -(
-                gx * (C[6] * z - C[10] * y) + gy * (C[10] * x - C[2] * z) + gz * (C[2] * y - C[6] * x)
-            )
+            effort[i] = -(gx * (C[6] * z - C[10] * y) + gy * (C[10] * x - C[2] * z) + gz * (C[2] * y - C[6] * x))
         A = B
         m, cx, cy, cz = arm[0].mass[i], arm[0].com[i, 0], arm[0].com[i, 1], arm[0].com[i, 2]
         M -= m

@@ -16,6 +16,7 @@ __all__ = [
     "compose",
     "invert_pose",
     "is_pose",
+    "is_rotation",
     "orthonormalise",
     "quaternion_from_rotation",
     "rotation_from_vector",
@@ -107,6 +108,31 @@ def vector_from_rotation(R: Array, v: Array) -> None:
     v[0], v[1], v[2] = scale * x, scale * y, scale * z
 
 
+@kernel(types.boolean(f8, f8, f8, f8, f8, f8, f8, f8, f8, f8))
+def is_rotation(
+    xx: float,
+    xy: float,
+    xz: float,
+    yx: float,
+    yy: float,
+    yz: float,
+    zx: float,
+    zy: float,
+    zz: float,
+    tolerance: float,
+) -> bool:
+    """Return whether three columns x, y, z are orthonormal within `tolerance` and right-handed; nan is not."""
+    return (
+        abs(xx * xx + xy * xy + xz * xz - 1.0) <= tolerance
+        and abs(yx * yx + yy * yy + yz * yz - 1.0) <= tolerance
+        and abs(zx * zx + zy * zy + zz * zz - 1.0) <= tolerance
+        and abs(xx * yx + xy * yy + xz * yz) <= tolerance
+        and abs(yx * zx + yy * zy + yz * zz) <= tolerance
+        and abs(zx * xx + zy * xy + zz * xz) <= tolerance
+        and (xy * yz - xz * yy) * zx + (xz * yx - xx * yz) * zy + (xx * yy - xy * yx) * zz > 0.0
+    )
+
+
 @kernel(types.boolean(MATRIX, f8))
 def is_pose(T: Array, tolerance: float) -> bool:
     """Return whether T, (4, 4), is finite and a rigid pose.
@@ -114,21 +140,14 @@ def is_pose(T: Array, tolerance: float) -> bool:
     Each entry of R'R - I and of the last row's difference from 0 0 0 1 may be `tolerance` at most; a reflection is no
     pose. Comparisons are written so that nan fails them.
     """
-    for i in range(3):
-        for j in range(i, 3):
-            product = T[0, i] * T[0, j] + T[1, i] * T[1, j] + T[2, i] * T[2, j]
-            if i == j:
-                product -= 1.0
-            if not abs(product) <= tolerance:
-                return False
-        if not math.isfinite(T[i, 3]) or not abs(T[3, i]) <= tolerance:
-            return False
-    determinant = (
-        T[0, 0] * (T[1, 1] * T[2, 2] - T[1, 2] * T[2, 1])
-        - T[0, 1] * (T[1, 0] * T[2, 2] - T[1, 2] * T[2, 0])
-        + T[0, 2] * (T[1, 0] * T[2, 1] - T[1, 1] * T[2, 0])
+    return (
+        is_rotation(T[0, 0], T[1, 0], T[2, 0], T[0, 1], T[1, 1], T[2, 1], T[0, 2], T[1, 2], T[2, 2], tolerance)
+        and abs(T[3, 0]) <= tolerance
+        and abs(T[3, 1]) <= tolerance
+        and abs(T[3, 2]) <= tolerance
+        and abs(T[3, 3] - 1.0) <= tolerance
+        and math.isfinite(T[0, 3] + T[1, 3] + T[2, 3])
     )
-    return determinant > 0.0 and abs(T[3, 3] - 1.0) <= tolerance
 
 
 @kernel(types.boolean(MATRIX))

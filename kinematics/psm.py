@@ -13,6 +13,9 @@ depth below the RCM (q_3 - 15.6 mm for a Classic), the frames are
 Inverse: z3 and hence p5 lie in the plane of x5 and z6, so x5 is the direction of p6 less its part along z6. Two signs
 are free there and for z3 = p5 / L, and one more for s2: eight branches, of which one is within the limits nearly
 everywhere.
+
+The kernels read their arrays first, compute on scalars, and write last: an array that lives on over a branch or a call
+would have its reference count changed atomically, at several nanoseconds each time.
 """
 
 import math
@@ -23,12 +26,13 @@ from numba.core import types
 
 from kinematics.chain import ARMS, FORWARD, INVERSE, JACOBIAN, IkStatus
 from kinematics.compiled import kernel
-from kinematics.frames import is_pose
+from kinematics.frames import is_rotation
 from kinematics.trigonometry import atan2, sincos
 
 __all__ = ["BRANCHES", "LIMIT_TOLERANCE", "POSE_TOLERANCE", "branches", "forward", "inverse", "jacobian"]
 
 Array = np.ndarray[Any, Any]
+Pose12 = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
 f8 = types.float64
 
 BRANCHES = types.int64(ARMS, f8[:, ::1], f8[:, ::1])
@@ -39,12 +43,11 @@ LIMIT_TOLERANCE = 1e-9  # rad, m: an answer so little outside a limit is put on 
 NEAR_AXIS = 1e-5  # m: tip or wrist centre so near a singular place that the last digits would be lost
 NEAR_PITCH = 1e-5  # sine: yaw and roll axes so nearly parallel
 TURN = 2.0 * math.pi
+PER_TURN = 1.0 / TURN
 
 
 @kernel(types.UniTuple(f8, 12)(f8, f8, f8, f8, f8, f8, f8, f8))
-def _wrist(
-    s1: float, c1: float, s2: float, c2: float, s4: float, c4: float, s5: float, c5: float
-) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float]:
+def _wrist(s1: float, c1: float, s2: float, c2: float, s4: float, c4: float, s5: float, c5: float) -> Pose12:
     """Return z3, z5, x5 and z6 in the base frame."""
     ux, uy, uz = c1 * s2, -c2, s1 * s2
     x3x, x3y, x3z = c1 * c2, s2, s1 * c2
@@ -110,9 +113,9 @@ def jacobian(arm: Array, q: Array, J: Array) -> None:
     J[0, 7], J[1, 7], J[2, 7], J[3, 7], J[4, 7], J[5, 7] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
 
 
-@kernel(types.UniTuple(f8, 9)(ARMS, f8[:, ::1]))
-def _frame_6(arm: Array, T: Array) -> tuple[float, float, float, float, float, float, float, float, float]:
-    """Return x6, z6 and p6 of the tip's pose: the tip's transform taken off."""
+@kernel(types.UniTuple(f8, 12)(ARMS, f8[:, ::1]))
+def _frame_6(arm: Array, T: Array) -> Pose12:
+    """Return x6, y6, z6 and p6 of the tip's pose: the tip's transform taken off."""
     t = arm[0].tip
     xx = T[0, 0] * t[0, 0] + T[0, 1] * t[0, 1] + T[0, 2] * t[0, 2]
     xy = T[1, 0] * t[0, 0] + T[1, 1] * t[0, 1] + T[1, 2] * t[0, 2]
@@ -126,42 +129,45 @@ def _frame_6(arm: Array, T: Array) -> tuple[float, float, float, float, float, f
     px = T[0, 3] - (xx * t[0, 3] + yx * t[1, 3] + zx * t[2, 3])
     py = T[1, 3] - (xy * t[0, 3] + yy * t[1, 3] + zy * t[2, 3])
     pz = T[2, 3] - (xz * t[0, 3] + yz * t[1, 3] + zz * t[2, 3])
-    return xx, xy, xz, zx, zy, zz, px, py, pz
+    return xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz
 
 
-@kernel(types.UniTuple(f8, 3)(f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8))
-def _turns(
+@kernel(types.boolean(f8[:, ::1]))
+def _has_last_row(T: Array) -> bool:
+    """Return whether the last row is 0 0 0 1 within the tolerance; nan is not."""
+    return (
+        abs(T[3, 0]) <= POSE_TOLERANCE
+        and abs(T[3, 1]) <= POSE_TOLERANCE
+        and abs(T[3, 2]) <= POSE_TOLERANCE
+        and abs(T[3, 3] - 1.0) <= POSE_TOLERANCE
+    )
+
+
+@kernel(types.UniTuple(f8, 7)(f8, f8, f8, f8, f8, f8, f8, f8, f8, f8))
+def _roll(
     ux: float,
     uy: float,
     uz: float,
     s2: float,
-    x5x: float,
-    x5y: float,
-    x5z: float,
+    vx: float,
+    vy: float,
+    vz: float,
     zx: float,
     zy: float,
     zz: float,
-    xx: float,
-    xy: float,
-    xz: float,
-) -> tuple[float, float, float]:
-    """Return theta of yaw, roll and wrist yaw, given z3, s2, x5, z6 and x6 of a branch."""
-    c1, s1 = ux / s2, uz / s2
-    wx, wy, wz = x5y * zz - x5z * zy, x5z * zx - x5x * zz, x5x * zy - x5y * zx  # z5
-    sine_4 = -(wx * -c1 * uy + wy * s2 + wz * -s1 * uy)  # -z5 . x3
-    return (
-        atan2(s1, c1),
-        atan2(sine_4, wz * c1 - wx * s1),
-        atan2(-(xx * wx + xy * wy + xz * wz), xx * x5x + xy * x5y + xz * x5z),
-    )
+) -> tuple[float, float, float, float, float, float, float]:
+    """Return s1, c1, s4, c4 and z5, given z3, s2, x5 and z6 of a branch."""
+    s1, c1 = uz / s2, ux / s2
+    wx, wy, wz = vy * zz - vz * zy, vz * zx - vx * zz, vx * zy - vy * zx
+    return s1, c1, (wx * c1 + wz * s1) * uy - wy * s2, wz * c1 - wx * s1, wx, wy, wz
 
 
 @kernel(f8(f8, f8, f8, f8))
 def _copy_within(angle: float, near: float, low: float, high: float) -> float:
     """Return the copy angle + 2 pi k in [low, high] that is nearest to `near`, or nan when none is."""
-    k = math.floor((near - angle) / TURN + 0.5)
-    k = max(k, math.ceil((low - LIMIT_TOLERANCE - angle) / TURN))
-    k = min(k, math.floor((high + LIMIT_TOLERANCE - angle) / TURN))
+    k = math.floor((near - angle) * PER_TURN + 0.5)
+    k = max(k, math.ceil((low - LIMIT_TOLERANCE - angle) * PER_TURN))
+    k = min(k, math.floor((high + LIMIT_TOLERANCE - angle) * PER_TURN))
     copy = angle + k * TURN
     if not copy >= low - LIMIT_TOLERANCE:
         return math.nan
@@ -186,63 +192,77 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
         0 when solved; else why not. Forward(q) is then T to 1e-12 for an orthonormal T (to 1e-9 where an answer was
         put on a limit).
     """
-    finite = 0.0
-    for i in range(8):
-        finite += 0.0 * q_near[i]  # nan when any entry is nan or infinite
-        q[i] = q_near[i]
-    if not finite == 0.0 or not is_pose(T, POSE_TOLERANCE):
-        return IkStatus.NOT_A_POSE
+    n1, n2, n3, n4, n5, n6, n7, n8 = (
+        q_near[0],
+        q_near[1],
+        q_near[2],
+        q_near[3],
+        q_near[4],
+        q_near[5],
+        q_near[6],
+        q_near[7],
+    )
+    q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7] = n1, n2, n3, n4, n5, n6, n7, n8
+    xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz = _frame_6(arm, T)
+    has_last_row = _has_last_row(T)
     low, high, rate, offset = arm[0].position_min, arm[0].position_max, arm[0].velocity_max, arm[0].offset
     a, depth_0 = arm[0].a[5], offset[2] + arm[0].d[2] + arm[0].d[3]
-    xx, xy, xz, zx, zy, zz, px, py, pz = _frame_6(arm, T)
-    reach = max(abs(low[2] + depth_0), abs(high[2] + depth_0)) + abs(a) + LIMIT_TOLERANCE
-    if not px * px + py * py + pz * pz <= reach * reach:
+    l1, l2, l3, l4, l5, l6 = low[0], low[1], low[2], low[3], low[4], low[5]
+    h1, h2, h3, h4, h5, h6 = high[0], high[1], high[2], high[3], high[4], high[5]
+    r1, r2, r3, r4, r5, r6 = rate[0], rate[1], rate[2], rate[3], rate[4], rate[5]
+    o1, o2, o4, o5, o6 = offset[0], offset[1], offset[3], offset[4], offset[5]
+
+    # Zero times a number that is not finite is nan.
+    finite = 0.0 * (n1 + n2 + n3 + n4 + n5 + n6 + n7 + n8) + 0.0 * (px + py + pz)
+    if finite != 0.0 or not has_last_row or not is_rotation(xx, xy, xz, yx, yy, yz, zx, zy, zz, POSE_TOLERANCE):
+        return IkStatus.NOT_A_POSE
+    reach = max(abs(l3 + depth_0), abs(h3 + depth_0)) + abs(a) + LIMIT_TOLERANCE
+    if px * px + py * py + pz * pz > reach * reach:
         return IkStatus.OUT_OF_REACH
     along = px * zx + py * zy + pz * zz
-    x5x, x5y, x5z = px - along * zx, py - along * zy, pz - along * zz
-    norm = math.sqrt(x5x * x5x + x5y * x5y + x5z * x5z)
-    if not norm >= NEAR_AXIS:
+    vx, vy, vz = px - along * zx, py - along * zy, pz - along * zz
+    norm = math.sqrt(vx * vx + vy * vy + vz * vz)
+    if norm < NEAR_AXIS:
         return IkStatus.SINGULAR
-    x5x, x5y, x5z = x5x / norm, x5y / norm, x5z / norm
-    found, reachable, shallow, singular = math.inf, False, False, False
-    b1, b2, b3, b4, b5, b6 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    vx, vy, vz = vx / norm, vy / norm, vz / norm  # x5
+
+    nearest, reachable, shallow, singular = math.inf, False, False, False
+    b1, b2, b3, b4, b5, b6 = n1, n2, n3, n4, n5, n6
     for _ in range(2):  # x5 and its opposite
-        p5x, p5y, p5z = px - a * x5x, py - a * x5y, pz - a * x5z
-        depth = math.sqrt(p5x * p5x + p5y * p5y + p5z * p5z)
-        if depth < NEAR_AXIS:
-            shallow = True
-        else:
-            for _ in range(2):  # wrist below the RCM and above it
-                q3 = depth - depth_0
-                if q3 >= low[2] - LIMIT_TOLERANCE and q3 <= high[2] + LIMIT_TOLERANCE:
-                    reachable = True
-                    ux, uy, uz = p5x / depth, p5y / depth, p5z / depth
-                    theta_5 = atan2(-(ux * x5x + uy * x5y + uz * x5z), -(ux * zx + uy * zy + uz * zz))
-                    q5 = _copy_within(theta_5 - offset[4], q[4], low[4], high[4])
+        cx, cy, cz = px - a * vx, py - a * vy, pz - a * vz  # p5
+        depth = math.sqrt(cx * cx + cy * cy + cz * cz)
+        shallow = shallow or depth < NEAR_AXIS
+        for _ in range(2):  # wrist below the RCM and above it
+            q3 = depth - depth_0
+            if abs(depth) >= NEAR_AXIS and q3 >= l3 - LIMIT_TOLERANCE and q3 <= h3 + LIMIT_TOLERANCE:
+                reachable = True
+                ux, uy, uz = cx / depth, cy / depth, cz / depth  # z3
+                theta_5 = atan2(-(ux * vx + uy * vy + uz * vz), -(ux * zx + uy * zy + uz * zz))
+                q5 = _copy_within(theta_5 - o5, n5, l5, h5)
+                if not math.isnan(q5):
                     s2 = math.sqrt(ux * ux + uz * uz)
                     theta_2 = atan2(s2, -uy)
                     for _ in range(2):  # the two signs of s2
-                        q2 = _copy_within(theta_2 - offset[1], q[1], low[1], high[1])
-                        if not math.isnan(q5 + q2):
+                        q2 = _copy_within(theta_2 - o2, n2, l2, h2)
+                        if not math.isnan(q2):
+                            s1, c1, s4, c4, wx, wy, wz = _roll(ux, uy, uz, s2, vx, vy, vz, zx, zy, zz)
+                            q1 = _copy_within(atan2(s1, c1) - o1, n1, l1, h1)
+                            q4 = _copy_within(atan2(s4, c4) - o4, n4, l4, h4)
+                            theta_6 = atan2(-(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz)
+                            q6 = _copy_within(theta_6 - o6, n6, l6, h6)
+                            e1, e2, e3 = (q1 - n1) / r1, (q2 - n2) / r2, (q3 - n3) / r3
+                            e4, e5, e6 = (q4 - n4) / r4, (q5 - n5) / r5, (q6 - n6) / r6
+                            distance = e1 * e1 + e2 * e2 + e3 * e3 + e4 * e4 + e5 * e5 + e6 * e6
                             if abs(s2) < NEAR_PITCH:
                                 singular = True
-                            else:
-                                t1, t4, t6 = _turns(ux, uy, uz, s2, x5x, x5y, x5z, zx, zy, zz, xx, xy, xz)
-                                q1 = _copy_within(t1 - offset[0], q[0], low[0], high[0])
-                                q4 = _copy_within(t4 - offset[3], q[3], low[3], high[3])
-                                q6 = _copy_within(t6 - offset[5], q[5], low[5], high[5])
-                                e1, e2, e3 = (q1 - q[0]) / rate[0], (q2 - q[1]) / rate[1], (q3 - q[2]) / rate[2]
-                                e4, e5, e6 = (q4 - q[3]) / rate[3], (q5 - q[4]) / rate[4], (q6 - q[5]) / rate[5]
-                                distance = e1 * e1 + e2 * e2 + e3 * e3 + e4 * e4 + e5 * e5 + e6 * e6
-                                if distance < found:  # never when an angle is nan
-                                    found = distance
-                                    b1, b2, b4, b5, b6 = q1, q2, q4, q5, q6
-                                    b3 = min(max(q3, low[2]), high[2])
+                            elif distance < nearest:  # never when an angle is nan
+                                nearest = distance
+                                b1, b2, b3, b4, b5, b6 = q1, q2, min(max(q3, l3), h3), q4, q5, q6
                         s2, theta_2 = -s2, -theta_2
-                depth = -depth
-        x5x, x5y, x5z = -x5x, -x5y, -x5z
-    if found < math.inf:
-        q[0], q[1], q[2], q[3], q[4], q[5] = b1, b2, b3, b4, b5, b6
+            depth = -depth
+        vx, vy, vz = -vx, -vy, -vz
+    q[0], q[1], q[2], q[3], q[4], q[5] = b1, b2, b3, b4, b5, b6
+    if nearest < math.inf:
         return IkStatus.SOLVED
     if singular:
         return IkStatus.SINGULAR
@@ -260,47 +280,47 @@ def branches(arm: Array, T: Array, Q: Array) -> int:
     Args:
         arm: The record, (1,), dtype ARM.
         T: T_base_tip, (4, 4).
-        Q: Out: (16, 8). The first half has every angle in [-pi, pi], the second half the same branches in the same order
-            with the roll one turn on, towards zero and past it; so every roll in ]-2 pi, 2 pi[ is there. Entries past
-            the six joints are zero.
+        Q: Out: (16, 8). The first half has every angle in [-pi, pi], the second half the same branches in the same
+            order with the roll one turn on, towards zero and past it; so every roll in ]-2 pi, 2 pi[ is there. Entries
+            past the six joints are zero.
 
     Returns:
         16, or fewer in a singular pose (the branches that are not unique are left out), 0 when T is no pose.
     """
     Q[:, :] = 0.0
-    if not is_pose(T, POSE_TOLERANCE):
-        return 0
     offset = arm[0].offset
     a, depth_0 = arm[0].a[5], offset[2] + arm[0].d[2] + arm[0].d[3]
-    xx, xy, xz, zx, zy, zz, px, py, pz = _frame_6(arm, T)
-    along = px * zx + py * zy + pz * zz
-    x5x, x5y, x5z = px - along * zx, py - along * zy, pz - along * zz
-    norm = math.sqrt(x5x * x5x + x5y * x5y + x5z * x5z)
-    if not norm >= NEAR_AXIS:
+    xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz = _frame_6(arm, T)
+    if not _has_last_row(T) or not is_rotation(xx, xy, xz, yx, yy, yz, zx, zy, zz, POSE_TOLERANCE):
         return 0
-    x5x, x5y, x5z = x5x / norm, x5y / norm, x5z / norm
+    along = px * zx + py * zy + pz * zz
+    vx, vy, vz = px - along * zx, py - along * zy, pz - along * zz
+    norm = math.sqrt(vx * vx + vy * vy + vz * vz)
+    if not (norm >= NEAR_AXIS and norm < math.inf):
+        return 0
+    vx, vy, vz = vx / norm, vy / norm, vz / norm
     count = 0
     for _ in range(2):
-        p5x, p5y, p5z = px - a * x5x, py - a * x5y, pz - a * x5z
-        depth = math.sqrt(p5x * p5x + p5y * p5y + p5z * p5z)
-        if depth >= NEAR_AXIS:
+        cx, cy, cz = px - a * vx, py - a * vy, pz - a * vz
+        depth = math.sqrt(cx * cx + cy * cy + cz * cz)
+        for _ in range(2):
+            ux, uy, uz = cx / depth, cy / depth, cz / depth
+            theta_5 = atan2(-(ux * vx + uy * vy + uz * vz), -(ux * zx + uy * zy + uz * zz))
+            s2 = math.sqrt(ux * ux + uz * uz)
             for _ in range(2):
-                ux, uy, uz = p5x / depth, p5y / depth, p5z / depth
-                theta_5 = atan2(-(ux * x5x + uy * x5y + uz * x5z), -(ux * zx + uy * zy + uz * zz))
-                s2 = math.sqrt(ux * ux + uz * uz)
-                for _ in range(2):
-                    if abs(s2) >= NEAR_PITCH:
-                        t1, t4, t6 = _turns(ux, uy, uz, s2, x5x, x5y, x5z, zx, zy, zz, xx, xy, xz)
-                        Q[count, 0] = _copy_within(t1 - offset[0], 0.0, -math.pi, math.pi)
-                        Q[count, 1] = _copy_within(atan2(s2, -uy) - offset[1], 0.0, -math.pi, math.pi)
-                        Q[count, 2] = depth - depth_0
-                        Q[count, 3] = _copy_within(t4 - offset[3], 0.0, -math.pi, math.pi)
-                        Q[count, 4] = _copy_within(theta_5 - offset[4], 0.0, -math.pi, math.pi)
-                        Q[count, 5] = _copy_within(t6 - offset[5], 0.0, -math.pi, math.pi)
-                        count += 1
-                    s2 = -s2
-                depth = -depth
-        x5x, x5y, x5z = -x5x, -x5y, -x5z
+                if abs(depth) >= NEAR_AXIS and abs(s2) >= NEAR_PITCH:
+                    s1, c1, s4, c4, wx, wy, wz = _roll(ux, uy, uz, s2, vx, vy, vz, zx, zy, zz)
+                    theta_6 = atan2(-(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz)
+                    Q[count, 0] = _copy_within(atan2(s1, c1) - offset[0], 0.0, -math.pi, math.pi)
+                    Q[count, 1] = _copy_within(atan2(s2, -uy) - offset[1], 0.0, -math.pi, math.pi)
+                    Q[count, 2] = depth - depth_0
+                    Q[count, 3] = _copy_within(atan2(s4, c4) - offset[3], 0.0, -math.pi, math.pi)
+                    Q[count, 4] = _copy_within(theta_5 - offset[4], 0.0, -math.pi, math.pi)
+                    Q[count, 5] = _copy_within(theta_6 - offset[5], 0.0, -math.pi, math.pi)
+                    count += 1
+                s2 = -s2
+            depth = -depth
+        vx, vy, vz = -vx, -vy, -vz
     for i in range(count):
         for j in range(6):
             Q[count + i, j] = Q[i, j]

@@ -146,6 +146,8 @@ def _headline(figure: Figure, recording: Recording, t: Array, error: Array, true
 
 
 def _draw_path(axes: Axes, samples: Array, active: Array, true_tip: Array | None) -> None:
+    from matplotlib.transforms import ScaledTranslation
+
     setpoint, measured = (samples[f"{which}_pose"][active, :3, 3] * 1e3 for which in ("setpoint", "measured"))
     if not len(setpoint):
         axes.set_title("Tip path")
@@ -162,7 +164,7 @@ def _draw_path(axes: Axes, samples: Array, active: Array, true_tip: Array | None
     largest = max(float(np.percentile(np.linalg.norm(deviation, axis=1), 99.0)) for deviation in across)
     room = DEVIATION_SHARE * float(np.ptp(setpoint, axis=0).max())
     scale = max((step for step in SCALES if step * largest <= room), default=1)
-    enlarged = f", deviations {scale} times as large" if scale > 1 else ""
+    enlarged = f", deviations × {scale}" if scale > 1 else ""
     axes.set_title(f"Tip path in the base's {names[u]}{names[v]} plane{enlarged}")
     curves = [("set-point", setpoint, SETPOINT, 3.0)]
     for (label, _, colour), deviation in zip(tips, across, strict=True):
@@ -181,7 +183,10 @@ def _draw_path(axes: Axes, samples: Array, active: Array, true_tip: Array | None
             limit(centre - SMALLEST_VIEW_MM / 2, centre + SMALLEST_VIEW_MM / 2)
     axes.set_xlabel(f"{names[u]} [mm]")
     axes.set_ylabel(f"{names[v]} [mm]")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=len(curves) + 2, handlelength=1.6)
+    below = axes.transAxes + ScaledTranslation(0.0, -0.42, axes.figure.dpi_scale_trans)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=below, ncols=len(curves) + 2, handlelength=1.6
+    )
 
 
 def _draw_error(axes: Axes, t: Array, error: Array, true_error: Array | None) -> None:

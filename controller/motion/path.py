@@ -58,8 +58,8 @@ NO_MOTION = 1e-12  # rad, m, and per second: less than an encoder of any arm res
 START_TOLERANCE = 1e-6  # rad, m: INVERSE of the start must give the start, up to its rounding near singularities
 STEP_REVOLUTE = 0.1  # rad; a joint that changes by more between two samples of a path is looked at more closely
 STEP_PRISMATIC = 0.02  # m
-HALVINGS = 6  # how closely: down to 1/64 of the interval
-JUMP_PART = 0.25  # of the step; what remains between samples 64 times as near is no motion but a jump
+HALVINGS = 8  # how closely: down to 1/256 of the interval
+JUMP_PART = 0.25  # of the step; what remains between samples 256 times as near is no motion but a jump
 
 
 PATH = np.dtype(

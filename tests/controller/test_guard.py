@@ -198,5 +198,7 @@ def test_whatever_is_asked_what_leaves_is_safe(values, measured, limited):
     assert (c["kp"] >= 0.0).all()
     assert (c["kd"] >= 0.0).all()
     with np.errstate(all="ignore"):
-        assert code == check_command.py_func(plain_guard.view(np.recarray), plain_command.view(np.recarray), position, int(limited))
+        assert code == check_command.py_func(
+            plain_guard.view(np.recarray), plain_command.view(np.recarray), position, int(limited)
+        )
     assert command.tobytes() == plain_command.tobytes()

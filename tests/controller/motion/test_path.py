@@ -408,7 +408,7 @@ def test_a_jump_of_a_joint_is_found(inverse, count):
     assert check(along_x(inverse), inverse, GANTRY, count)[0] == JUMP
 
 
-@pytest.mark.parametrize("count", [16, 64, 300])
+@pytest.mark.parametrize("count", [32, 64, 300])
 def test_a_fast_but_continuous_joint_is_no_jump_and_its_peak_rate_is_found(count):
     status, _, rates = check(along_x(fast), fast, GANTRY, count)
     assert status == 0
