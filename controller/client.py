@@ -239,7 +239,9 @@ class Arm:
         return self._motion("move_cp", PoseGoal(pose=_matrix(T), speed=speed, path_speed=path_speed or 0.0))
 
     def servo_jp(self, q: ArrayLike, *, timeout: float = 0.0) -> None:
-        """Stream a joint set-point, taken in the next cycle. Does not wait: a refusal is raised by a later call.
+        """Stream a joint set-point, taken in the next cycle. Does not wait.
+
+        A refusal is raised by the next `servo_*`, `sleep` or other command; `hold` and `stop` go through regardless.
 
         Args:
             q: One entry per axis, rad or m; near the set-point.

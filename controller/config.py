@@ -170,6 +170,9 @@ def load_config(name_or_path: str | Path) -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is no valid TOML: {error}. Correct that line.") from error
+    for key, value in _floats("", data):
+        if not math.isfinite(value):
+            raise _error(source, key, value, "a finite number", "Correct the value")
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
@@ -193,10 +196,6 @@ def check_config(config: Config, source: str = "the configuration") -> None:
         if type(error).__module__.partition(".")[0] != "kinematics":
             raise
         raise ConfigError(f"{source}: arm.description = {config.arm.description!r} cannot be used: {error}") from error
-
-    for key, value in _floats("", msgspec.to_builtins(config)):
-        if not math.isfinite(value):
-            raise _error(source, key, value, "a finite number", "Correct the value")
 
     n = arm.n_axes
     vectors: dict[str, Sequence[float]] = {
@@ -302,7 +301,7 @@ def _value_at(data: Any, key: str) -> Any:  # noqa: ANN401
 
 
 def _floats(key: str, value: Any) -> Iterator[tuple[str, float]]:  # noqa: ANN401
-    """Yield every float of a configuration with its key: TOML knows nan and inf, which no range refuses."""
+    """Yield every float of a file with its key: TOML knows nan and inf, which a range may let pass."""
     if isinstance(value, float):
         yield key, value
     elif isinstance(value, dict):

@@ -5,6 +5,8 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import msgspec
@@ -22,11 +24,12 @@ T = TypeVar("T")
 HEARTBEAT = 0.5  # s; the lease lasts 2 s
 PATIENCE = 10.0  # s for the answer to a command, which takes a cycle
 ASK_AGAIN = 1.0  # s: what may be asked twice is, in case the gateway was restarted meanwhile
+POLL_MS = 100
 FAREWELL_MS = 200  # for giving the lease back
 
 
 class Connection:
-    """The connection to the gateway: one socket per thread, all of one client.
+    """The connection to the gateway: a socket for each request that is under way, all of one client.
 
     It knows nothing of the Arm, so that a forgotten Arm can be collected while the heartbeat's thread still runs.
     """
@@ -36,8 +39,7 @@ class Connection:
         self._daemon = daemon
         self._client = Client(id=uuid.uuid4().hex, name=client_name[:64], pid=os.getpid(), user=_user()[:64])
         self._context = zmq.Context()
-        self._sockets = threading.local()
-        self._encoder = msgspec.msgpack.Encoder()
+        self._idle: list[zmq.Socket[bytes]] = []
         self._lock = threading.Lock()
         self._number = 0
         self._closed = False
@@ -69,53 +71,35 @@ class Connection:
             CommandRefused: It was, or an earlier servo command was.
             DaemonLost: Nobody answers.
         """
-        socket = self._socket()
-        self.check_notice()
-        if op in COMMANDS and op not in ALWAYS_ALLOWED:
+        if op in COMMANDS and op not in ALWAYS_ALLOWED:  # a stream's refusal must not keep an arm from being stopped
+            self.check_notice()
             self._start_heart()
         number, payload = self._encode(op, args, take=take, reply=True)
-        socket.send(payload)
-        asked = begun = time.monotonic()
-        while True:
-            if socket.poll(100):
-                reply = self._receive(socket)
-                if reply is None:
-                    continue
-                if reply.request == number:
-                    break
-                continue  # the answer to a request that was interrupted
-            now = time.monotonic()
-            if now - asked > ASK_AGAIN:
-                self.check_daemon()
-                asked = now
-                if again:
-                    socket.send(payload)
-                if now - begun > patience:
-                    raise DaemonLost(
-                        f"{self._daemon.arm} did not answer {op!r} within {patience:g} s; "
-                        "it may have been carried out. See `trocar status`."
-                    )
+        with self._borrowed() as socket:
+            socket.send(payload)
+            reply = self._await_reply(socket, number, op, payload if again else None, patience)
         if reply.refused is not None:
             raise _error(reply.refused)
-        self._raise_notice()
+        if op == "advance":  # in lock-step a stream's refusal comes with the tick that takes it
+            self._raise_notice()
         return msgspec.msgpack.decode(reply.result, type=result)
 
     def send(self, op: str, args: msgspec.Struct, *, take: bool = False) -> None:
         """Send a request that is answered only if it is refused."""
-        socket = self._socket()
         self.check_notice()
         self._start_heart()
-        try:
-            socket.send(self._encode(op, args, take=take, reply=False)[1], zmq.NOBLOCK)
-        except zmq.Again as error:
-            self.check_daemon()
-            raise DaemonLost(f"{self._daemon.arm} takes no commands: its gateway does not read. Try again.") from error
+        with self._borrowed() as socket:
+            try:
+                socket.send(self._encode(op, args, take=take, reply=False)[1], zmq.NOBLOCK)
+            except zmq.Again as error:
+                self.check_daemon()
+                raise DaemonLost(f"{self._daemon.arm} takes no commands: its gateway does not read.") from error
 
     def check_notice(self) -> None:
         """Raise the refusal of an earlier servo command, if one has come."""
-        socket = self._socket()
-        while socket.poll(0):
-            self._receive(socket)
+        with self._borrowed() as socket:
+            while socket.poll(0):
+                self._receive(socket)
         self._raise_notice()
 
     def check_daemon(self) -> None:
@@ -138,8 +122,7 @@ class Connection:
         if self._heart is not None:
             if self._heart is not threading.current_thread():
                 self._heart.join()
-            farewell = self._context.socket(zmq.DEALER)
-            farewell.connect(self._daemon.commands)
+            farewell = self._connect()
             farewell.send(self._encode("release", Empty(), reply=False)[1])
         self._context.destroy(linger=FAREWELL_MS)
 
@@ -158,16 +141,47 @@ class Connection:
         )
         return number, msgspec.msgpack.encode(request)
 
-    def _socket(self) -> "zmq.Socket[bytes]":
+    @contextmanager
+    def _borrowed(self) -> "Iterator[zmq.Socket[bytes]]":
+        """Give a socket that nobody else uses meanwhile: the same one each time, as long as one thread asks."""
         if self._closed:
             raise ControllerError("this Arm is closed: make a new one.")
-        socket: zmq.Socket[bytes] | None = getattr(self._sockets, "socket", None)
-        if socket is None:
-            socket = self._context.socket(zmq.DEALER)
-            socket.linger = 0
-            socket.connect(self._daemon.commands)
-            self._sockets.socket = socket
+        with self._lock:
+            socket = self._idle.pop() if self._idle else self._connect()
+        try:
+            yield socket
+        finally:
+            with self._lock:
+                self._idle.append(socket)
+
+    def _connect(self) -> "zmq.Socket[bytes]":
+        socket = self._context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.connect(self._daemon.commands)
         return socket
+
+    def _await_reply(
+        self, socket: "zmq.Socket[bytes]", number: int, op: str, again: bytes | None, patience: float
+    ) -> Reply:
+        asked = begun = time.monotonic()
+        while True:
+            if socket.poll(POLL_MS):
+                reply = self._receive(socket)
+                if reply is not None and reply.request == number:  # else it answers a request that was interrupted
+                    return reply
+                continue
+            now = time.monotonic()
+            if now - asked < ASK_AGAIN:
+                continue
+            self.check_daemon()
+            asked = now
+            if again is not None:
+                socket.send(again)
+            if now - begun > patience:
+                raise DaemonLost(
+                    f"{self._daemon.arm} did not answer {op!r} within {patience:g} s; it may have been carried out. "
+                    "See `trocar status`."
+                )
 
     def _receive(self, socket: "zmq.Socket[bytes]") -> Reply | None:
         """Return the next answer; a notice is kept for later, and None is returned."""
@@ -188,9 +202,7 @@ class Connection:
             self._heart.start()
 
     def _beat(self) -> None:
-        socket = self._context.socket(zmq.DEALER)
-        socket.linger = 0
-        socket.connect(self._daemon.commands)
+        socket = self._connect()
         while not self._ended.wait(HEARTBEAT):
             try:
                 socket.send(self._encode("heartbeat", Heartbeat(holds=True), reply=False)[1], zmq.NOBLOCK)

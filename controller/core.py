@@ -111,6 +111,7 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
     motion["period"] = period
     for name in msgspec.structs.fields(type(config.motion)):
         motion[name.name] = getattr(config.motion, name.name)
+    motion["stream_timeout_max_ns"] = round(config.stream.timeout * 1e9)
 
     guard = records["guard"][0]
     guard["n_axes"] = n

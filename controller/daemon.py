@@ -32,7 +32,8 @@ from telemetry.shared import create_records
 __all__ = ["Daemon"]
 
 RING_CAPACITY = 16_384  # samples: 16 s at 1 kHz
-START_TIMEOUT = 60.0  # s: the first start compiles the cycle and the firmware
+START_TIMEOUT = 300.0  # s: the first start compiles the cycle and the firmware, on a busy machine in minutes
+START_IS_SLOW = 5.0  # s: then the operator is told why
 LOOK = 0.01  # s between looks at the processes
 RESTARTS = 5  # of one process ...
 RESTART_WINDOW = 60.0  # ... within so many s; then it is left alone and said so
@@ -118,6 +119,10 @@ class Daemon:
         """Return True once the daemon has ended, by itself or by `close`; False when the time (s) is over."""
         return self._ended.wait(timeout)
 
+    def request_stop(self) -> None:
+        """Ask the daemon to end, also while it starts; does not wait, so a signal handler may call it."""
+        self._stop.set()
+
     def close(self) -> None:
         """Stop the arm, then its processes, in order; returns when all are gone. May be called twice."""
         self._stop.set()
@@ -138,6 +143,7 @@ class Daemon:
                         self._look_after()
                 finally:
                     self._end_all()
+                    self._clean(logs=False)
         except DaemonError as error:
             self.failure = self.failure or str(error)
         except Exception as error:  # the thread's end must not be silent
@@ -157,8 +163,12 @@ class Daemon:
         for pid in pids:
             if self._is_ours(pid):
                 os.kill(pid, signal.SIGKILL)
+        self._clean(logs=True)
+
+    def _clean(self, *, logs: bool) -> None:
+        """Empty the run directory: its shared memory is RAM. Processes that still map a file keep it."""
         for path in self.run_dir.path.iterdir():
-            if path == self.run_dir.lock:
+            if path == self.run_dir.lock or (path.suffix == ".log" and not logs):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -187,15 +197,15 @@ class Daemon:
             self._shutdown = create_records(self.run_dir.lockstep, LOCKSTEP)["shutdown"]
         write_atomically(self.run_dir.config, msgspec.json.encode(self.config))
         self._declare_children(arm)
-        for name, child in self._children.items():
-            if name != "core":
-                self._spawn(child)
         if "rig" in self._children:
-            self._await_ready("rig")  # it makes the port that the core opens
-        self._spawn(self._children["core"])
+            self._spawn(self._children["rig"])
+            self._spawn(self._children["gateway"])  # meanwhile
+            self._await_ready("rig")  # it makes the port that the core opens, and the ring that the recorder reads
+        for child in self._children.values():
+            if child.process is None:
+                self._spawn(child)
         for name in self._children:
-            if name != "rig":
-                self._await_ready(name)
+            self._await_ready(name)
         self._describe(arm, epoch)
 
     def _declare_children(self, arm: ArmDescription) -> None:
@@ -230,14 +240,18 @@ class Daemon:
 
     def _await_ready(self, name: str) -> None:
         child = self._children[name]
-        deadline = time.monotonic() + START_TIMEOUT
+        begun = time.monotonic()
+        told = False
         while not self._is_ready(child):
             for other in self._children.values():
                 if other.process is not None and other.process.poll() is not None:
                     raise DaemonError(self._obituary(other, "did not start"))
             if self._stop.is_set():
                 raise DaemonError(f"the daemon of {self.config.arm.name} was told to stop while it started.")
-            if time.monotonic() > deadline:
+            if time.monotonic() - begun > START_IS_SLOW and not told:
+                told = True
+                print("trocar: compiling, as at every first start of a version ...", file=sys.stderr, flush=True)
+            if time.monotonic() - begun > START_TIMEOUT:
                 raise DaemonError(
                     f"{name} was not ready within {START_TIMEOUT:g} s. Its last words:\n{self._tail(child)}\n"
                     f"The whole log is {self.run_dir.log(name)}."

@@ -41,7 +41,6 @@ from controller.errors import ControllerError
 from controller.exchange import CoreLink, await_grant
 from controller.lease import Lease
 from controller.mailbox import MAILBOX, Operation
-from controller.motion.setpoint import Mode
 from controller.run_dir import RunDir
 from controller.status import make_status
 from controller.waiting import Advancing, Commanding, FirstSample, Stopping, Waiter, Waiting, refusal
@@ -56,6 +55,7 @@ from telemetry.shared import map_records
 __all__ = ["Gateway", "make_publisher"]
 
 MAX_REQUEST = 65_536  # bytes; the largest true request has under 500
+STREAMS = frozenset({Operation.SERVO_JP, Operation.SERVO_CP})
 PATIENCE = 5.0  # s: a client that waits asks again every second, so one that does not has gone
 STOP_TIME = 2.0  # s: a stop switches off after so long even if the hold has not come to its end
 POLL_MS = 1  # real time
@@ -237,6 +237,13 @@ class Gateway:
             raise
         if request.op not in ALWAYS_ALLOWED and not self._may_command(identity, request):
             return
+        if operation in STREAMS and not isinstance(args, Empty):
+            longest = self._config.stream.timeout
+            if args.timeout > longest:
+                detail = f"A stream's timeout of {args.timeout:g} s was asked for; at most {longest:g} s is configured."
+                self._refuse(identity, request, refusal(Code.BAD_PARAMETER, detail))
+                return
+            args = msgspec.structs.replace(args, timeout=args.timeout or longest)
         sender = None if request.reply else identity
         command = self.link.post(operation, args, sent_ns=request.sent_ns, sender=sender)
         if not command:
@@ -342,10 +349,7 @@ def make_publisher(run_dir: RunDir, config: Config, *, lockstep: bool) -> Publis
         wall_offset_ns=int(header["wall_offset_ns"]),
         arm_file_hash=arm.digest,
         lockstep=lockstep,
-        enums={
-            "mode": {mode.name: int(mode) for mode in Mode},
-            "code": {code.name: int(code) for code in Code},
-        },
+        enums={"code": {code.name: int(code) for code in Code}},
     )
     run_dir.telemetry_socket.unlink(missing_ok=True)
     return Publisher([f"ipc://{run_dir.telemetry_socket}"], meta)

@@ -42,7 +42,7 @@ MESSAGE = np.dtype(
         ("pose", "f8", (4, 4)),  # *_cp: T_base_tip
         ("speed", "f8"),  # move_*: part of the limits, ]0, 1]; servo_*: unused
         ("path_speed", "f8"),  # move_cp: m/s along the line at the most, 0: as the limits allow
-        ("timeout_s", "f8"),  # servo_*: the stream is stale when nothing came for so long
+        ("timeout_s", "f8"),  # servo_*: the stream is stale when nothing came for so long; 0: as configured
     ],
     align=True,
 )

@@ -36,6 +36,7 @@ from firmware_bridge.messages import (
     REFUSED_POWERED,
     MessageType,
     configure_field,
+    field_offset,
     message_dtype,
 )
 from kinematics.compiled import array_of, kernel
@@ -51,7 +52,7 @@ BROKEN_OFF = 3  # 1: a part of a frame is out; end it before the next
 
 def _offset(message: str, field: str) -> int:
     """Return where a field of a message is in a frame."""
-    return HEADER + int((message_dtype(message).fields or {})[field][1])
+    return HEADER + field_offset(message_dtype(message), field)
 
 
 TYPE_COMMAND = int(MessageType.COMMAND)
@@ -178,6 +179,8 @@ def receive(link: np.ndarray[Any, Any], feedback: np.ndarray[Any, Any]) -> int:
 class AxisSettings:
     """What the firmware must know of the axes: one entry each, in actuator space and SI units."""
 
+    n_axes: int
+    """1 to 8."""
     counts_per_unit: np.ndarray[Any, Any]
     """Encoder counts per rad or m, with the direction's sign."""
     effort_per_amp: np.ndarray[Any, Any]
@@ -193,20 +196,21 @@ class AxisSettings:
     """True where the axis has a brake."""
 
     def __post_init__(self) -> None:
-        sizes = {field.name: np.size(getattr(self, field.name)) for field in fields(self)}
-        n_axes = sizes["counts_per_unit"]
-        wrong = [f"{name} ({size})" for name, size in sizes.items() if size != n_axes]
-        if wrong or not 1 <= n_axes <= MAX_AXES:
+        if not 1 <= self.n_axes <= MAX_AXES:
             raise DriverError(
-                f"axis settings must have one entry for each of 1 to {MAX_AXES} axes; counts_per_unit has {n_axes}"
-                + (f", but not so {', '.join(wrong)}" if wrong else "")
-                + ": correct the arm's file"
+                f"n_axes = {self.n_axes} was given; the firmware drives 1 to {MAX_AXES}: correct the arm's file"
+            )
+        wrong = [
+            f"{name} has {np.size(values)}" for name, values in self.arrays().items() if np.size(values) != self.n_axes
+        ]
+        if wrong:
+            raise DriverError(
+                f"{', '.join(wrong)} entries, the arm {self.n_axes} axes: give one per axis in the arm's file"
             )
 
-    @property
-    def n_axes(self) -> int:
-        """How many axes there are."""
-        return int(np.size(self.counts_per_unit))
+    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return the settings by the names that CONFIGURE gives them."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "n_axes"}
 
 
 class BridgeDriver:
@@ -344,8 +348,8 @@ class BridgeDriver:
         configure["host_period_us"] = round(self._period * 1e6)
         configure["watchdog_us"] = round(self._watchdog * 1e6)
         configure["brake_delay_us"] = round(self._brake_delay * 1e6)
-        for field in fields(self._axes):
-            configure["axes"][field.name][0] = getattr(self._axes, field.name)
+        for name, values in self._axes.arrays().items():
+            configure["axes"][name][0] = values
         return configure
 
     def _explain_refusal(self, configure: np.ndarray[Any, Any], refused: int, axis: int) -> str:

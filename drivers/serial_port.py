@@ -29,10 +29,10 @@ WRITE_POLLS = 2  # of 1 ms each, since poll counts in ms: a partial write costs 
 POLLFD = 63  # where in the link's device_i8 the kernels keep their struct pollfd
 POLL_CALLS = 100_000  # a poll that returns at once for nothing (signals, hang-up) must not spin for ever
 
-_read = types.ExternalFunction("read", types.intp(types.int32, types.intp, types.uintp))
-_write = types.ExternalFunction("write", types.intp(types.int32, types.intp, types.uintp))
-_poll = types.ExternalFunction("poll", types.int32(types.intp, types.uintp, types.int32))
-_errno_location = types.ExternalFunction("__errno_location", types.CPointer(types.int32)())
+_read: Any = types.ExternalFunction("read", types.intp(types.int32, types.intp, types.uintp))
+_write: Any = types.ExternalFunction("write", types.intp(types.int32, types.intp, types.uintp))
+_poll: Any = types.ExternalFunction("poll", types.int32(types.intp, types.uintp, types.int32))
+_errno_location: Any = types.ExternalFunction("__errno_location", types.CPointer(types.int32)())  # type: ignore[attr-defined]
 
 
 class SerialPortError(DriverError, OSError):
@@ -66,7 +66,11 @@ def open_port(path: str, baud: int) -> serial.Serial:
     try:
         port.set_low_latency_mode(True)
     except (OSError, ValueError, NotImplementedError) as error:
-        log.info("%s has no low-latency mode (%s): a pseudo-terminal needs none, an adapter's timer may add up to 16 ms", path, error)
+        log.info(
+            "%s has no low-latency mode (%s): a pseudo-terminal needs none, an adapter's timer may add up to 16 ms",
+            path,
+            error,
+        )
     return port
 
 
@@ -114,12 +118,12 @@ def close_port(port: serial.Serial) -> None:
 def _wait_for(fd: int, events: int, timeout_ms: int, pollfd: np.ndarray[Any, Any]) -> int:
     """Return what poll(2) does: above 0 ready, 0 timed out, below 0 failed."""
     pollfd[0] = fd | events << 32  # struct pollfd {int fd; short events, revents;}, little-endian
-    return np.int64(_poll(pollfd.ctypes.data, np.uintp(1), np.int32(timeout_ms)))
+    return int(_poll(pollfd.ctypes.data, np.uintp(1), np.int32(timeout_ms)))
 
 
 @kernel(types.int64())
 def _errno() -> int:
-    return np.int64(carray(_errno_location(), (1,))[0])
+    return int(carray(_errno_location(), (1,))[0])
 
 
 @kernel(types.int64(array_of(LINK)))
@@ -149,7 +153,7 @@ def read_bytes(link: np.ndarray[Any, Any]) -> int:
         room = rx.size - link[0].rx_count
         if wanted:  # nothing that comes after: the answer to the next command must be read in its own cycle
             room = min(room, link[0].await_bytes - np.int64(link[0].bytes_received))
-        count = np.int64(_read(np.int32(link[0].fd), rx.ctypes.data + link[0].rx_count, np.uintp(room)))
+        count = int(_read(np.int32(link[0].fd), rx.ctypes.data + link[0].rx_count, np.uintp(room)))
         if count > 0:
             link[0].rx_count += count
             link[0].bytes_received += np.uint64(count)
@@ -160,7 +164,7 @@ def read_bytes(link: np.ndarray[Any, Any]) -> int:
                 break
             continue
         number = EIO if count == 0 else _errno()  # with VMIN = 1 an end of file is a port that hung up
-        if number == EAGAIN or number == EINTR:
+        if number in (EAGAIN, EINTR):
             if number == EAGAIN and not wanted:
                 break
             calls += 1
@@ -195,7 +199,7 @@ def write_bytes(link: np.ndarray[Any, Any], count: int) -> int:
     sent = 0
     polls = 0
     while sent < count:
-        done = np.int64(_write(np.int32(link[0].fd), link[0].tx.ctypes.data + sent, np.uintp(count - sent)))
+        done = int(_write(np.int32(link[0].fd), link[0].tx.ctypes.data + sent, np.uintp(count - sent)))
         if done > 0:
             sent += done
             link[0].bytes_sent += np.uint64(done)

@@ -14,7 +14,18 @@ from numba.core import types
 
 from kinematics.compiled import kernel
 
-__all__ = ["BAD", "CHECK", "HEADER", "Frame", "cobs_decode", "cobs_encode", "crc32", "make_frame", "parse_frame", "seal"]
+__all__ = [
+    "BAD",
+    "CHECK",
+    "HEADER",
+    "Frame",
+    "cobs_decode",
+    "cobs_encode",
+    "crc32",
+    "make_frame",
+    "parse_frame",
+    "seal",
+]
 
 HEADER = 4
 """Bytes before the payload."""
@@ -43,10 +54,15 @@ _CRC = _crc_tables()
 @kernel(types.uint32(_BYTES, types.int64))
 def crc32(data: np.ndarray[Any, Any], count: int) -> int:
     """Return the CRC-32 of the first `count` bytes, four at a time."""
-    crc = np.uint32(0xFFFFFFFF)
+    crc: Any = np.uint32(0xFFFFFFFF)
     i = 0
     while i + 4 <= count:
-        word = np.uint32(data[i]) | np.uint32(data[i + 1]) << 8 | np.uint32(data[i + 2]) << 16 | np.uint32(data[i + 3]) << 24
+        word = (
+            np.uint32(data[i])
+            | np.uint32(data[i + 1]) << 8
+            | np.uint32(data[i + 2]) << 16
+            | np.uint32(data[i + 3]) << 24
+        )
         crc = np.uint32(crc ^ word)
         crc = np.uint32(
             _CRC[3, crc & np.uint32(0xFF)]
@@ -58,7 +74,7 @@ def crc32(data: np.ndarray[Any, Any], count: int) -> int:
     while i < count:
         crc = np.uint32(crc >> np.uint32(8) ^ _CRC[0, (crc ^ data[i]) & np.uint32(0xFF)])
         i += 1
-    return np.uint32(crc ^ np.uint32(0xFFFFFFFF))
+    return int(crc ^ np.uint32(0xFFFFFFFF))
 
 
 @kernel(types.int64(_BYTES, types.int64, _BYTES))

@@ -28,6 +28,7 @@ __all__ = [
     "MessageType",
     "c_header",
     "configure_field",
+    "field_offset",
     "message_dtype",
     "protocol_hash",
     "table",
@@ -177,7 +178,9 @@ MESSAGES: tuple[Message, ...] = (
         "device",
         "accepted, or which field is wrong",
         (
-            Field("refused_field", "u32", "", "0: accepted; the number of the wrong field; 254 powered, 255 no session"),
+            Field(
+                "refused_field", "u32", "", "0: accepted; the number of the wrong field; 254 powered, 255 no session"
+            ),
             Field("refused_axis", "u32", "", "the axis of the wrong field"),
             Field("configuration_crc", "u32", "", "CRC-32 of the CONFIGURE payload in force; 0: none"),
         ),
@@ -236,6 +239,13 @@ def message_dtype(name: str, n_axes: int = MAX_AXES) -> np.dtype[Any]:
     return np.dtype(fields)
 
 
+def field_offset(dtype: np.dtype[Any], name: str) -> int:
+    """Return where a field of a record begins, in bytes."""
+    if dtype.fields is None:
+        raise TypeError(f"{dtype} has no fields: give a structured dtype")
+    return int(dtype.fields[name][1])
+
+
 MAX_FRAME = 2 + FRAME_OVERHEAD + max(message_dtype(m.name).itemsize for m in MESSAGES)
 """Bytes of the longest frame on the wire: a code byte (payloads are shorter than 254), the frame, the delimiter."""
 
@@ -254,7 +264,9 @@ def configure_field(number: int) -> str:
 def protocol_hash() -> int:
     """Return 32 bits that change with any change of the protocol: names, numbers, types, units, order, framing."""
     text = [f"cobs crc32 type:u8 flags:u8 length:u16; axes {MAX_AXES}; tick {TICK_US}"]
-    text += [f"{m.name}={m.number:d}:{[tuple(f[:3]) for f in m.head]}{[tuple(f[:3]) for f in m.axis]}" for m in MESSAGES]
+    text += [
+        f"{m.name}={m.number:d}:{[tuple(f[:3]) for f in m.head]}{[tuple(f[:3]) for f in m.axis]}" for m in MESSAGES
+    ]
     text += [f"{name}:{[tuple(c[:2]) for c in values]}" for name, values in CONSTANTS.items()]
     return int.from_bytes(hashlib.sha256("\n".join(text).encode()).digest()[:4], "little")
 
@@ -317,15 +329,16 @@ def table() -> str:
         out += [f"{message.meaning[0].upper()}{message.meaning[1:]}.", ""]
         out += ["| offset | field | type | unit | meaning |", "|---|---|---|---|---|"]
         dtype = message_dtype(message.name)
-        for field in message.head:
-            offset = (dtype.fields or {})[field.name][1]
-            out.append(f"| {offset} | `{field.name}` | {field.type} | {field.unit} | {field.meaning} |")
+        rows = [(str(field_offset(dtype, field.name)), f"`{field.name}`", field) for field in message.head]
         if message.axis:
-            first = (dtype.fields or {})["axes"][1]
+            first = field_offset(dtype, "axes")
             axis = dtype["axes"].base
             for field in message.axis:
-                offset = f"{first + axis.fields[field.name][1]} + {axis.itemsize} i"
-                out.append(f"| {offset} | `{field.name}` of axis i | {field.type} | {field.unit} | {field.meaning} |")
+                offset = f"{first + field_offset(axis, field.name)} + {axis.itemsize} i"
+                rows.append((offset, f"`{field.name}` of axis i", field))
+        out += [
+            f"| {offset} | {name} | {field.type} | {field.unit} | {field.meaning} |" for offset, name, field in rows
+        ]
         out.append("")
     for name, values in CONSTANTS.items():
         out += [f"### {name}", "", "| value | name | meaning |", "|---|---|---|"]

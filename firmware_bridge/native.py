@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numba.core import types
 
-from firmware_bridge.messages import MAX_AXES, TICK_US, c_header
+from firmware_bridge.messages import MAX_AXES, TICK_US, c_header, field_offset
 
 __all__ = [
     "BOARD_INPUTS",
@@ -188,7 +188,7 @@ def load() -> ctypes.CDLL:
     for name, dtype in (("fw_native_inputs_layout", BOARD_INPUTS), ("fw_native_outputs_layout", BOARD_OUTPUTS)):
         layout = (ctypes.c_size_t * 8)()
         getattr(library, name)(layout)
-        offsets = [(dtype.fields or {})[field][1] for field in dtype.names or ()] + [dtype.itemsize]
+        offsets = [field_offset(dtype, field) for field in dtype.names or ()] + [dtype.itemsize]
         if list(layout)[: len(offsets)] != offsets:
             raise FirmwareBuildError(
                 f"{name} gives {list(layout)[: len(offsets)]}, native.py {offsets}: the record in firmware.h and the "

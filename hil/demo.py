@@ -299,7 +299,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def demo(
-        lockstep: Annotated[bool, typer.Option("--lockstep", help="Virtual time: fast, and the same every time.")] = False,
+        lockstep: Annotated[
+            bool, typer.Option("--lockstep", help="Virtual time: fast, and the same every time.")
+        ] = False,
         seed: Annotated[int, typer.Option(min=0, help="Seed of the emulated arm.")] = 1,
         as_json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
         recording: Annotated[Path, typer.Option(help="Recording to write.")] = Path("demo.mcap"),

@@ -154,9 +154,9 @@ class Faults:
 
     @property
     def applied(self) -> float | None:
-        """The rig's time at which it took the newest set, s; None while it has not."""
+        """The rig's time at which it took the newest set, s; None while it has not, or nothing was asked for."""
         record = self._record[0]
-        if int(record["applied_version"]) != int(record["version"]):
+        if int(record["version"]) == 0 or int(record["applied_version"]) != int(record["version"]):
             return None
         return float(record["applied_us"]) * 1e-6
 
@@ -263,7 +263,9 @@ class Faults:
         """Push the true tip with this force, N, in the base frame; zeros end it."""
         vector = np.asarray(force, dtype=np.float64)
         if vector.shape != (3,) or not np.isfinite(vector).all() or np.linalg.norm(vector) > FORCE_MAX:
-            raise FaultError(f"a tip force of {force} was asked for: give three numbers, together at most {FORCE_MAX} N")
+            raise FaultError(
+                f"a tip force of {force} was asked for: give three numbers, together at most {FORCE_MAX} N"
+            )
         self._change(Fault.TIP_FORCE, {"tip_force": vector}, at)
 
     def _change(self, fault: Fault, values: dict[str, Any], at: float | None) -> None:
@@ -271,7 +273,9 @@ class Faults:
         if fault & ~Fault(int(record["supported"])):
             raise FaultError(f"this rig cannot inject {fault.name}: it can {Fault(int(record['supported']))!r}")
         if at is not None and not (np.isfinite(at) and at >= 0.0):
-            raise FaultError(f"a fault was asked for at {at} s: give the rig's time, 0 or later (it is {self.time:.6f} s)")
+            raise FaultError(
+                f"a fault was asked for at {at} s: give the rig's time, 0 or later (it is {self.time:.6f} s)"
+            )
         version = int(record["version"])
         record["version"] = version + 1  # odd: the rig leaves the values alone
         for name, value in values.items():

@@ -22,6 +22,8 @@ __all__ = ["RIG", "run_lockstep", "run_real", "simulate_tick"]
 SUBSTEP_NS = FW_TICK_US * 1000
 FOREVER_NS = 2**62
 LATE_NS = 20_000_000  # woken later than this, the rig drops the time that it lost instead of catching up in a burst
+WAKE_UP_NS = 40_000  # about what a machine takes to wake a process: allowed for, as it is no property of the line
+LONGEST_WAIT_NS = 750_000  # beyond the substep simulated last
 CLOCK_MONOTONIC = 1  # linux/time.h
 POLLIN = 1  # asm-generic/poll.h
 TCGETS2 = 0x802C542A  # asm-generic/ioctls.h: _IOR('T', 0x2A, struct termios2), 44 bytes
@@ -236,21 +238,31 @@ def run_real(
 ) -> None:
     """Run on the real clock until `stop`.
 
-    The loop wakes for every substep, as soon as the host has written, and when a reply's last bit is through, so a
-    command is answered after the time that its bytes and the reply's take, whatever its phase to the substeps.
+    The loop wakes when the host has written, when its last byte is through, when the reply's last bit is, and once a
+    millisecond; then it simulates the substeps that have begun meanwhile, each after the bytes that came before it. So
+    a command is answered after the time that its bytes and the reply's take, whatever its phase to the substeps.
     """
     r = rig[0]
     r.origin_ns = _now(rig)
+    wake_ns = 0
+    read_ns = 0
     while not r.stop:
         now_ns = _now(rig) - r.origin_ns
         if now_ns - r.time_ns > LATE_NS:
-            r.lost_ns += now_ns - r.time_ns
+            lost_ns = now_ns - r.time_ns
+            r.lost_ns += lost_ns
             r.lost_count += 1
-            r.origin_ns += now_ns - r.time_ns
-            now_ns = r.time_ns
+            r.origin_ns += lost_ns
+            now_ns -= lost_ns
+            wake_ns = now_ns
+            read_ns = now_ns
         _read_host(rig, BUFFER)
-        # When the rig is late, what the host has written meanwhile belongs to the time that is yet to be simulated.
-        _put_input(rig, shared, faults, to_device, min(now_ns, r.time_ns))
+        # When exactly the host wrote is not known: after the last look, and before the rig was to wake.
+        _put_input(rig, shared, faults, to_device, max(read_ns, min(now_ns - WAKE_UP_NS, wake_ns)))
+        read_ns = now_ns
+        _take_output(rig, shared, faults, to_host, now_ns + WAKE_UP_NS)
+        _write_host(rig)
+
         while r.time_ns <= now_ns:
             _serve(rig, shared, faults, to_device, to_host, r.time_ns)
             _substep(rig, plant, shared, faults, to_device, to_host, inputs, outputs)
@@ -262,12 +274,12 @@ def run_real(
                 truth[0].t_ns = r.origin_ns + r.time_ns
                 _push(header, slots, truth)
         _serve(rig, shared, faults, to_device, to_host, now_ns)
-        _take_output(rig, shared, faults, to_host, now_ns)
-        _write_host(rig)
 
-        wake_ns = r.time_ns
+        wake_ns = r.time_ns + LONGEST_WAIT_NS
+        if not lane_is_empty(to_device):
+            wake_ns = min(wake_ns, lane_arrival(to_device))
         if not lane_is_empty(to_host):
-            wake_ns = min(wake_ns, lane_arrival(to_host))
+            wake_ns = min(wake_ns, lane_arrival(to_host) - WAKE_UP_NS)
         wait_ns = r.origin_ns + wake_ns - _now(rig)
         if wait_ns > 0:
             r.timespec[0] = wait_ns // 1_000_000_000

@@ -27,7 +27,17 @@ from kinematics.compiled import Array, array_of, kernel
 from kinematics.description import Convention, load_arm
 from telemetry.sample import MAX_AXES
 
-__all__ = ["PLANT", "Plant", "PlantError", "PlantFile", "load_plant", "make_mjcf", "plant_pose", "plant_substep", "plant_view"]
+__all__ = [
+    "PLANT",
+    "Plant",
+    "PlantError",
+    "PlantFile",
+    "load_plant",
+    "make_mjcf",
+    "plant_pose",
+    "plant_substep",
+    "plant_view",
+]
 
 SUBSTEP = FW_TICK_US * 1e-6  # s
 SETTLE = 0.5  # s, with brakes on, before the power comes
@@ -180,9 +190,7 @@ def _quaternion(R: Array) -> Array:
 def _row(alpha: float, a: float, theta: float, d: float) -> Array:
     """Return RotX(alpha) TransX(a) RotZ(theta) TransZ(d): a row of a DH table in the modified convention."""
     ca, sa, ct, st = np.cos(alpha), np.sin(alpha), np.cos(theta), np.sin(theta)
-    return np.array(
-        [[ct, -st, 0, a], [st * ca, ct * ca, -sa, -d * sa], [st * sa, ct * sa, ca, d * ca], [0, 0, 0, 1.0]]
-    )
+    return np.array([[ct, -st, 0, a], [st * ca, ct * ca, -sa, -d * sa], [st * sa, ct * sa, ca, d * ca], [0, 0, 0, 1.0]])
 
 
 def make_mjcf(record: np.void, plant: PlantFile) -> str:
@@ -203,7 +211,9 @@ def make_mjcf(record: np.void, plant: PlantFile) -> str:
         raise PlantError(f"the plant {plant.title!r} needs an arm in the modified DH convention; rewrite its rows so")
     _check_sizes(plant, n_joints, n_axes)
     geometry, transmission, actuators = plant.geometry, plant.transmission, plant.actuators
-    # A friction constraint is soft in MuJoCo: with its usual impedance (0.9) a braked arm would creep down.
+    # Constraints are soft in MuJoCo: with their usual impedance (0.9) a braked arm would creep down and the light links
+    # of the wrist would be pressed far into their stops.
+    stop = 'solreflimit="0.002 1" solimplimit="0.999 0.999 0.001 0.5 2"'
     friction = 'solreffriction="0.001 1" solimpfriction="0.9999 0.9999 0.001 0.5 2"'
     xml = [
         f'<mujoco><option timestep="{SUBSTEP}" integrator="implicitfast" gravity="{_numbers(record["gravity"])}">'
@@ -230,7 +240,7 @@ def make_mjcf(record: np.void, plant: PlantFile) -> str:
         full = inertia[(0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)]
         xml.append(
             f'<body name="link_{i}" pos="{_numbers(T[:3, 3])}" quat="{_numbers(_quaternion(T[:3, :3]))}">'
-            f'<joint name="q_{i}" type="{"slide" if slides else "hinge"}" axis="0 0 1" range="{low!r} {high!r}" '
+            f'<joint name="q_{i}" type="{"slide" if slides else "hinge"}" axis="0 0 1" range="{low!r} {high!r}" {stop} '
             f'damping="{transmission.joint_damping[i]}" armature="{transmission.joint_armature[i]}"/>'
             f'<inertial pos="{_numbers(com)}" mass="{mass!r}" fullinertia="{_numbers(full)}"/>'
         )
@@ -257,9 +267,6 @@ def make_mjcf(record: np.void, plant: PlantFile) -> str:
         xml.append("</fixed>")
     xml.append("</tendon></mujoco>")
     return "".join(xml)
-
-
-
 
 
 def _show_mujoco() -> None:
@@ -475,7 +482,9 @@ class Plant:
         description = load_arm(arm)
         self.file, self.digest = load_plant(plant)
         if self.file.arm != description.name:
-            raise PlantError(f"plant {plant!r} is one of arm {self.file.arm!r}, not of {arm!r}: choose a plant of {arm!r}")
+            raise PlantError(
+                f"plant {plant!r} is one of arm {self.file.arm!r}, not of {arm!r}: choose a plant of {arm!r}"
+            )
         nominal = description.record[0]
         self.mjcf = make_mjcf(nominal, self.file)
         try:
@@ -493,7 +502,14 @@ class Plant:
         record, n = self.record[0], self.model.nv // 2
         for name in ("model", "data"):
             record[name] = getattr(self, name)._address
-        arrays = {"qpos": "qpos", "qvel": "qvel", "applied": "qfrc_applied", "xpos": "xpos", "xmat": "xmat", "xipos": "xipos"}
+        arrays = {
+            "qpos": "qpos",
+            "qvel": "qvel",
+            "applied": "qfrc_applied",
+            "xpos": "xpos",
+            "xmat": "xmat",
+            "xipos": "xipos",
+        }
         for name, attribute in {**arrays, "wrench": "xfrc_applied"}.items():
             record[name] = getattr(self.data, attribute).ctypes.data
         record["frictionloss"] = self.model.dof_frictionloss.ctypes.data
@@ -515,7 +531,9 @@ class Plant:
         for i in range(n):
             bits = mix(np.uint64((int(record["random"]) + (i + 1) * int(GOLDEN)) % 2**64))
             spread = self.file.start.spread[i] * (2.0 * uniform(bits) - 1.0)
-            q[i] = min(max(self.file.start.position[i] + spread, nominal["position_min"][i]), nominal["position_max"][i])
+            q[i] = min(
+                max(self.file.start.position[i] + spread, nominal["position_min"][i]), nominal["position_max"][i]
+            )
         self.data.qpos[:n] = q
         self.data.qpos[n:] = np.asarray(nominal["actuator_from_joint"])[:n, :n] @ q
         faults = np.zeros(1, FAULTS)

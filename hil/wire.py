@@ -79,9 +79,7 @@ def _append(lane: Array, faults: Array, counts: Array, byte: int, delay_ns: int)
 
 
 @kernel(types.void(_LANE, _FAULTS, _FAULTS, types.int64, types.int64, types.int64, types.int64))
-def put_byte(
-    lane: Array, faults: Array, counts: Array, byte: int, now_ns: int, delay_ns: int, is_garbled: int
-) -> None:
+def put_byte(lane: Array, faults: Array, counts: Array, byte: int, now_ns: int, delay_ns: int, is_garbled: int) -> None:
     """Send one byte.
 
     Args:

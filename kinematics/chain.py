@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numba.core import types
+from numba.core.types.containers import UniTuple
 
 from kinematics.compiled import array_of, kernel
 from kinematics.description import ARM, Convention
@@ -63,7 +64,7 @@ class IkStatus(IntEnum):
     """T is no rigid pose, or T or q_near is not finite."""
 
 
-@kernel(types.UniTuple(f8, 12)(ARMS, types.int64, f8))
+@kernel(UniTuple(f8, 12)(ARMS, types.int64, f8))
 def row_transform(arm: Array, i: int, position: float) -> Pose12:
     """Return T_{i-1,i}, the transform of DH row i at a joint position, as the upper three rows of the matrix."""
     theta, d, a = arm[0].theta[i], arm[0].d[i], arm[0].a[i]
@@ -78,7 +79,7 @@ def row_transform(arm: Array, i: int, position: float) -> Pose12:
     return ct, -st, 0.0, a, st * ca, ct * ca, -sa, -d * sa, st * sa, ct * sa, ca, d * ca
 
 
-@kernel(types.UniTuple(f8, 12)(types.UniTuple(f8, 12), types.UniTuple(f8, 12)))
+@kernel(UniTuple(f8, 12)(UniTuple(f8, 12), UniTuple(f8, 12)))
 def product(A: Pose12, B: Pose12) -> Pose12:
     """Return the product of two poses, each given as the upper three rows of its matrix."""
     return (
@@ -97,7 +98,7 @@ def product(A: Pose12, B: Pose12) -> Pose12:
     )
 
 
-@kernel(types.UniTuple(f8, 12)(ARMS))
+@kernel(UniTuple(f8, 12)(ARMS))
 def tip_transform(arm: Array) -> Pose12:
     t = arm[0].tip
     return (

@@ -1,12 +1,16 @@
 """How Trocar compiles: explicit signatures, one cache, no compile after start.
 
 Numba's file cache looks only at the file that a function is in, so an edited callee in another file would leave a
-stale kernel running. The cache therefore lives in a folder named after a digest of every source file of the project.
+stale kernel running. Each kernel is therefore cached in a folder named after a digest of its module's source and of
+every module of the project that this one imports, directly or not.
 """
 
+import functools
 import hashlib
 import os
+import re
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +20,7 @@ import numba
 import numpy as np
 from numba.core import types
 
-__all__ = ["CACHE_DIR", "Array", "array_of", "kernel", "sources_digest"]
+__all__ = ["CACHE", "Array", "array_of", "kernel", "source_digest"]
 
 Array = np.ndarray[Any, Any]
 """What a kernel takes: a vector, a matrix, or an array of one record."""
@@ -24,34 +28,57 @@ Array = np.ndarray[Any, Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("kinematics", "firmware_bridge", "drivers", "telemetry", "controller", "hil")
-STALE_DAYS = 7  # caches of other digests that nobody used for so long are removed
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trocar" / "numba"
+STALE_DAYS = 7  # folders of other digests that nobody used for so long are removed
+IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+import\s+(\([^)]*\)|[^\n]*)|import\s+([\w.]+))", re.MULTILINE)
 
 
-def sources_digest() -> str:
-    """Return a short hexadecimal digest of the project's Python sources and of Numba's version."""
-    digest = hashlib.sha256(numba.__version__.encode())
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            digest.update(str(path.relative_to(ROOT)).encode())
-            digest.update(path.read_bytes())
+def _file_of(module: str) -> Path | None:
+    """Return the source file of a module of this project, None for any other."""
+    base = ROOT.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+@functools.cache
+def _imported(path: Path) -> frozenset[Path]:
+    """Return the project's files that a source file names in its imports."""
+    found = set()
+    for package, names, module in IMPORT.findall(path.read_text(encoding="utf-8")):
+        candidates = [module or package]
+        candidates += [f"{package}.{name}" for name in re.findall(r"\w+", names)]
+        found |= {file for file in map(_file_of, candidates) if file is not None}
+    return frozenset(found)
+
+
+@functools.cache
+def source_digest(path: Path) -> str:
+    """Return a short digest of a source file, of all that it imports from this project, and of Numba's version."""
+    closure, open_ = {path}, [path]
+    while open_:
+        fresh = _imported(open_.pop()) - closure
+        closure |= fresh
+        open_ += fresh
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
+    for file in sorted(closure):
+        digest.update(str(file).encode())
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _cache_dir() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trocar" / "numba"
-    folder = base / sources_digest()
+@functools.cache
+def _cache_folder(path: Path) -> Path:
+    """Return the folder of a module's kernels; new ones make room by removing those that nobody uses."""
+    folder = CACHE / f"{path.stem}-{source_digest(path)}"
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        for other in base.iterdir():
+        for other in CACHE.iterdir():
             if time.time() - other.stat().st_mtime > STALE_DAYS * 86_400:
                 shutil.rmtree(other, ignore_errors=True)
     os.utime(folder)
     return folder
-
-
-CACHE_DIR = _cache_dir()
-numba.config.CACHE_DIR = str(CACHE_DIR)
 
 
 def array_of(dtype: Any, ndim: int = 1) -> types.Array:  # noqa: ANN401
@@ -73,6 +100,8 @@ def kernel(signature: Any) -> Callable[[F], F]:  # noqa: ANN401
     """
 
     def compile_(function: F) -> F:
+        # Numba asks for the folder once, when the function is decorated.
+        numba.config.CACHE_DIR = str(_cache_folder(Path(function.__code__.co_filename).resolve()))
         compiled = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
         if hasattr(compiled, "disable_compile"):  # absent when NUMBA_DISABLE_JIT is set
             compiled.disable_compile()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numba.core import types
+from numba.core.types.containers import UniTuple
 
 from kinematics.compiled import kernel
 
@@ -57,7 +58,7 @@ def rotation_from_vector(v: Array, R: Array) -> None:
     R[2, 2] = 1.0 - b * (x * x + y * y)
 
 
-@kernel(types.UniTuple(f8, 4)(MATRIX))
+@kernel(UniTuple(f8, 4)(MATRIX))
 def _quaternion(R: Array) -> tuple[float, float, float, float]:
     # Shepperd, J. Guidance and Control 1(3), 1978: divide by the largest component, so every angle is exact.
     trace = R[0, 0] + R[1, 1] + R[2, 2]

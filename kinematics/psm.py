@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 from numba.core import types
+from numba.core.types.containers import UniTuple
 
 from kinematics.chain import ARMS, FORWARD, INVERSE, JACOBIAN, IkStatus
 from kinematics.compiled import kernel
-from kinematics.frames import is_rotation
+from kinematics.frames import is_pose, is_rotation
 from kinematics.trigonometry import atan2, sincos
 
 __all__ = ["BRANCHES", "LIMIT_TOLERANCE", "POSE_TOLERANCE", "branches", "forward", "inverse", "jacobian"]
@@ -38,6 +39,9 @@ f8 = types.float64
 BRANCHES = types.int64(ARMS, f8[:, ::1], f8[:, ::1])
 """(arm, T, Q): write all branches, limits or not. Returns how many."""
 
+FORWARD_JACOBIAN = types.void(ARMS, f8[::1], f8[:, ::1], f8[:, ::1])
+"""(arm, q, T, J): write both."""
+
 POSE_TOLERANCE = 1e-6  # a rotation further from orthonormal is refused: its answer would be as far off
 LIMIT_TOLERANCE = 1e-9  # rad, m: an answer so little outside a limit is put on the limit; far below an encoder's count
 NEAR_AXIS = 1e-5  # m: tip or wrist centre so near a singular place that the last digits would be lost
@@ -46,7 +50,7 @@ TURN = 2.0 * math.pi
 PER_TURN = 1.0 / TURN
 
 
-@kernel(types.UniTuple(f8, 12)(f8, f8, f8, f8, f8, f8, f8, f8))
+@kernel(UniTuple(f8, 12)(f8, f8, f8, f8, f8, f8, f8, f8))
 def _wrist(s1: float, c1: float, s2: float, c2: float, s4: float, c4: float, s5: float, c5: float) -> Pose12:
     """Return z3, z5, x5 and z6 in the base frame."""
     ux, uy, uz = c1 * s2, -c2, s1 * s2
@@ -56,6 +60,55 @@ def _wrist(s1: float, c1: float, s2: float, c2: float, s4: float, c4: float, s5:
     vx, vy, vz = c5 * x4x - s5 * ux, c5 * x4y - s5 * uy, c5 * x4z - s5 * uz
     zx, zy, zz = -s5 * x4x - c5 * ux, -s5 * x4y - c5 * uy, -s5 * x4z - c5 * uz
     return ux, uy, uz, wx, wy, wz, vx, vy, vz, zx, zy, zz
+
+
+@kernel(UniTuple(f8, 3)(f8, f8, f8, f8, f8, f8))
+def _cross(ax: float, ay: float, az: float, bx: float, by: float, bz: float) -> tuple[float, float, float]:
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+
+
+@kernel(types.void(f8[:, ::1], f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8))
+def _write_jacobian(
+    J: Array,
+    s1: float,
+    c1: float,
+    ux: float,
+    uy: float,
+    uz: float,
+    wx: float,
+    wy: float,
+    wz: float,
+    zx: float,
+    zy: float,
+    zz: float,
+    px: float,
+    py: float,
+    pz: float,
+    rx: float,
+    ry: float,
+    rz: float,
+    bx: float,
+    by: float,
+    bz: float,
+) -> None:
+    """Write the columns, given s1, c1, z3, z5, z6 and the tip relative to the RCM (p), to p5 (r) and to p6 (b).
+
+    The first four axes pass through the RCM; the yaw's is -y of the base.
+    """
+    J[0, 0], J[1, 0], J[2, 0] = -pz, 0.0, px
+    J[3, 0], J[4, 0], J[5, 0] = 0.0, -1.0, 0.0
+    J[0, 1], J[1, 1], J[2, 1] = -c1 * py, c1 * px + s1 * pz, -s1 * py
+    J[3, 1], J[4, 1], J[5, 1] = -s1, 0.0, c1
+    J[0, 2], J[1, 2], J[2, 2] = ux, uy, uz
+    J[3, 2], J[4, 2], J[5, 2] = 0.0, 0.0, 0.0
+    J[0, 3], J[1, 3], J[2, 3] = _cross(ux, uy, uz, px, py, pz)
+    J[3, 3], J[4, 3], J[5, 3] = ux, uy, uz
+    J[0, 4], J[1, 4], J[2, 4] = _cross(wx, wy, wz, rx, ry, rz)
+    J[3, 4], J[4, 4], J[5, 4] = wx, wy, wz
+    J[0, 5], J[1, 5], J[2, 5] = _cross(zx, zy, zz, bx, by, bz)
+    J[3, 5], J[4, 5], J[5, 5] = zx, zy, zz
+    J[0, 6], J[1, 6], J[2, 6], J[3, 6], J[4, 6], J[5, 6] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    J[0, 7], J[1, 7], J[2, 7], J[3, 7], J[4, 7], J[5, 7] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
 
 
 @kernel(FORWARD)
@@ -83,6 +136,35 @@ def forward(arm: Array, q: Array, T: Array) -> None:
     T[3, 0], T[3, 1], T[3, 2], T[3, 3] = 0.0, 0.0, 0.0, 1.0
 
 
+@kernel(FORWARD_JACOBIAN)
+def forward_jacobian(arm: Array, q: Array, T: Array, J: Array) -> None:
+    """Write T_base_tip and the geometric Jacobian: `forward` and `jacobian` for little more than one of them."""
+    offset, t = arm[0].offset, arm[0].tip
+    L, a = q[2] + offset[2] + arm[0].d[2] + arm[0].d[3], arm[0].a[5]
+    t00, t01, t02, t03 = t[0, 0], t[0, 1], t[0, 2], t[0, 3]
+    t10, t11, t12, t13 = t[1, 0], t[1, 1], t[1, 2], t[1, 3]
+    t20, t21, t22, t23 = t[2, 0], t[2, 1], t[2, 2], t[2, 3]
+    s1, c1 = sincos(q[0] + offset[0])
+    s2, c2 = sincos(q[1] + offset[1])
+    s4, c4 = sincos(q[3] + offset[3])
+    s5, c5 = sincos(q[4] + offset[4])
+    s6, c6 = sincos(q[5] + offset[5])
+    ux, uy, uz, wx, wy, wz, vx, vy, vz, zx, zy, zz = _wrist(s1, c1, s2, c2, s4, c4, s5, c5)
+    xx, xy, xz = c6 * vx - s6 * wx, c6 * vy - s6 * wy, c6 * vz - s6 * wz  # x6
+    yx, yy, yz = -s6 * vx - c6 * wx, -s6 * vy - c6 * wy, -s6 * vz - c6 * wz  # y6
+    bx, by, bz = xx * t03 + yx * t13 + zx * t23, xy * t03 + yy * t13 + zy * t23, xz * t03 + yz * t13 + zz * t23
+    rx, ry, rz = bx + a * vx, by + a * vy, bz + a * vz
+    px, py, pz = rx + L * ux, ry + L * uy, rz + L * uz
+    T[0, 0], T[0, 1] = xx * t00 + yx * t10 + zx * t20, xx * t01 + yx * t11 + zx * t21
+    T[1, 0], T[1, 1] = xy * t00 + yy * t10 + zy * t20, xy * t01 + yy * t11 + zy * t21
+    T[2, 0], T[2, 1] = xz * t00 + yz * t10 + zz * t20, xz * t01 + yz * t11 + zz * t21
+    T[0, 2], T[1, 2] = xx * t02 + yx * t12 + zx * t22, xy * t02 + yy * t12 + zy * t22
+    T[2, 2] = xz * t02 + yz * t12 + zz * t22
+    T[0, 3], T[1, 3], T[2, 3] = px, py, pz
+    T[3, 0], T[3, 1], T[3, 2], T[3, 3] = 0.0, 0.0, 0.0, 1.0
+    _write_jacobian(J, s1, c1, ux, uy, uz, wx, wy, wz, zx, zy, zz, px, py, pz, rx, ry, rz, bx, by, bz)
+
+
 @kernel(JACOBIAN)
 def jacobian(arm: Array, q: Array, J: Array) -> None:
     """Write the geometric Jacobian at the joint positions q, (6, 8); as `chain.jacobian`, unrolled."""
@@ -96,24 +178,13 @@ def jacobian(arm: Array, q: Array, J: Array) -> None:
     s6, c6 = sincos(q[5] + offset[5])
     ux, uy, uz, wx, wy, wz, vx, vy, vz, zx, zy, zz = _wrist(s1, c1, s2, c2, s4, c4, s5, c5)
     e, f = c6 * tx - s6 * ty, -s6 * tx - c6 * ty
-    bx, by, bz = e * vx + f * wx + tz * zx, e * vy + f * wy + tz * zy, e * vz + f * wz + tz * zz  # tip from p6
-    rx, ry, rz = bx + a * vx, by + a * vy, bz + a * vz  # tip from p5
-    px, py, pz = rx + L * ux, ry + L * uy, rz + L * uz  # tip from the RCM, through which the first four axes go
-    J[0, 0], J[1, 0], J[2, 0], J[3, 0], J[4, 0], J[5, 0] = -pz, 0.0, px, 0.0, -1.0, 0.0
-    J[0, 1], J[1, 1], J[2, 1] = -c1 * py, c1 * px + s1 * pz, -s1 * py
-    J[3, 1], J[4, 1], J[5, 1] = -s1, 0.0, c1
-    J[0, 2], J[1, 2], J[2, 2], J[3, 2], J[4, 2], J[5, 2] = ux, uy, uz, 0.0, 0.0, 0.0
-    J[0, 3], J[1, 3], J[2, 3] = uy * pz - uz * py, uz * px - ux * pz, ux * py - uy * px
-    J[3, 3], J[4, 3], J[5, 3] = ux, uy, uz
-    J[0, 4], J[1, 4], J[2, 4] = wy * rz - wz * ry, wz * rx - wx * rz, wx * ry - wy * rx
-    J[3, 4], J[4, 4], J[5, 4] = wx, wy, wz
-    J[0, 5], J[1, 5], J[2, 5] = zy * bz - zz * by, zz * bx - zx * bz, zx * by - zy * bx
-    J[3, 5], J[4, 5], J[5, 5] = zx, zy, zz
-    J[0, 6], J[1, 6], J[2, 6], J[3, 6], J[4, 6], J[5, 6] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    J[0, 7], J[1, 7], J[2, 7], J[3, 7], J[4, 7], J[5, 7] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    bx, by, bz = e * vx + f * wx + tz * zx, e * vy + f * wy + tz * zy, e * vz + f * wz + tz * zz
+    rx, ry, rz = bx + a * vx, by + a * vy, bz + a * vz
+    px, py, pz = rx + L * ux, ry + L * uy, rz + L * uz
+    _write_jacobian(J, s1, c1, ux, uy, uz, wx, wy, wz, zx, zy, zz, px, py, pz, rx, ry, rz, bx, by, bz)
 
 
-@kernel(types.UniTuple(f8, 12)(ARMS, f8[:, ::1]))
+@kernel(UniTuple(f8, 12)(ARMS, f8[:, ::1]))
 def _frame_6(arm: Array, T: Array) -> Pose12:
     """Return x6, y6, z6 and p6 of the tip's pose: the tip's transform taken off."""
     t = arm[0].tip
@@ -132,18 +203,7 @@ def _frame_6(arm: Array, T: Array) -> Pose12:
     return xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz
 
 
-@kernel(types.boolean(f8[:, ::1]))
-def _has_last_row(T: Array) -> bool:
-    """Return whether the last row is 0 0 0 1 within the tolerance; nan is not."""
-    return (
-        abs(T[3, 0]) <= POSE_TOLERANCE
-        and abs(T[3, 1]) <= POSE_TOLERANCE
-        and abs(T[3, 2]) <= POSE_TOLERANCE
-        and abs(T[3, 3] - 1.0) <= POSE_TOLERANCE
-    )
-
-
-@kernel(types.UniTuple(f8, 7)(f8, f8, f8, f8, f8, f8, f8, f8, f8, f8))
+@kernel(UniTuple(f8, 7)(f8, f8, f8, f8, f8, f8, f8, f8, f8, f8))
 def _roll(
     ux: float,
     uy: float,
@@ -157,7 +217,8 @@ def _roll(
     zz: float,
 ) -> tuple[float, float, float, float, float, float, float]:
     """Return s1, c1, s4, c4 and z5, given z3, s2, x5 and z6 of a branch."""
-    s1, c1 = uz / s2, ux / s2
+    per_s2 = 1.0 / s2
+    s1, c1 = uz * per_s2, ux * per_s2
     wx, wy, wz = vy * zz - vz * zy, vz * zx - vx * zz, vx * zy - vy * zx
     return s1, c1, (wx * c1 + wz * s1) * uy - wy * s2, wz * c1 - wx * s1, wx, wy, wz
 
@@ -165,10 +226,10 @@ def _roll(
 @kernel(f8(f8, f8, f8, f8))
 def _copy_within(angle: float, near: float, low: float, high: float) -> float:
     """Return the copy angle + 2 pi k in [low, high] that is nearest to `near`, or nan when none is."""
-    k = math.floor((near - angle) * PER_TURN + 0.5)
-    k = max(k, math.ceil((low - LIMIT_TOLERANCE - angle) * PER_TURN))
-    k = min(k, math.floor((high + LIMIT_TOLERANCE - angle) * PER_TURN))
-    copy = angle + k * TURN
+    k = np.floor((near - angle) * PER_TURN + 0.5)
+    k = max(k, np.ceil((low - LIMIT_TOLERANCE - angle) * PER_TURN))
+    k = min(k, np.floor((high + LIMIT_TOLERANCE - angle) * PER_TURN))
+    copy: float = angle + k * TURN
     if not copy >= low - LIMIT_TOLERANCE:
         return math.nan
     return min(max(copy, low), high)
@@ -178,9 +239,9 @@ def _copy_within(angle: float, near: float, low: float, high: float) -> float:
 def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
     """Write the joint positions that bring the tip to T, and return an IkStatus.
 
-    Of the branches within the limits, full turns of each joint included, it is the one that takes the least time from
-    q_near: the smallest sum of squares of distance over velocity_max. It may still be far away where a branch ends, so
-    a caller that follows a path checks the step.
+    Of the branches within the limits, full turns of each joint included, it is the one nearest to q_near by the sum of
+    squares of the five angles' distances (no two branches differ in the insertion alone). It may still be far away
+    where a branch ends, so a caller that follows a path checks the step.
 
     Args:
         arm: The record, (1,), dtype ARM.
@@ -204,17 +265,17 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
     )
     q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7] = n1, n2, n3, n4, n5, n6, n7, n8
     xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz = _frame_6(arm, T)
-    has_last_row = _has_last_row(T)
-    low, high, rate, offset = arm[0].position_min, arm[0].position_max, arm[0].velocity_max, arm[0].offset
+    bottom = abs(T[3, 0]) + abs(T[3, 1]) + abs(T[3, 2]) + abs(T[3, 3] - 1.0)
+    low, high, offset = arm[0].position_min, arm[0].position_max, arm[0].offset
     a, depth_0 = arm[0].a[5], offset[2] + arm[0].d[2] + arm[0].d[3]
     l1, l2, l3, l4, l5, l6 = low[0], low[1], low[2], low[3], low[4], low[5]
     h1, h2, h3, h4, h5, h6 = high[0], high[1], high[2], high[3], high[4], high[5]
-    r1, r2, r3, r4, r5, r6 = rate[0], rate[1], rate[2], rate[3], rate[4], rate[5]
     o1, o2, o4, o5, o6 = offset[0], offset[1], offset[3], offset[4], offset[5]
 
     # Zero times a number that is not finite is nan.
     finite = 0.0 * (n1 + n2 + n3 + n4 + n5 + n6 + n7 + n8) + 0.0 * (px + py + pz)
-    if finite != 0.0 or not has_last_row or not is_rotation(xx, xy, xz, yx, yy, yz, zx, zy, zz, POSE_TOLERANCE):
+    is_rigid = is_rotation(xx, xy, xz, yx, yy, yz, zx, zy, zz, POSE_TOLERANCE)
+    if finite != 0.0 or not bottom <= POSE_TOLERANCE or not is_rigid:
         return IkStatus.NOT_A_POSE
     reach = max(abs(l3 + depth_0), abs(h3 + depth_0)) + abs(a) + LIMIT_TOLERANCE
     if px * px + py * py + pz * pz > reach * reach:
@@ -224,7 +285,8 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
     norm = math.sqrt(vx * vx + vy * vy + vz * vz)
     if norm < NEAR_AXIS:
         return IkStatus.SINGULAR
-    vx, vy, vz = vx / norm, vy / norm, vz / norm  # x5
+    per_norm = 1.0 / norm
+    vx, vy, vz = vx * per_norm, vy * per_norm, vz * per_norm  # x5
 
     nearest, reachable, shallow, singular = math.inf, False, False, False
     b1, b2, b3, b4, b5, b6 = n1, n2, n3, n4, n5, n6
@@ -236,7 +298,8 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
             q3 = depth - depth_0
             if abs(depth) >= NEAR_AXIS and q3 >= l3 - LIMIT_TOLERANCE and q3 <= h3 + LIMIT_TOLERANCE:
                 reachable = True
-                ux, uy, uz = cx / depth, cy / depth, cz / depth  # z3
+                per_depth = 1.0 / depth
+                ux, uy, uz = cx * per_depth, cy * per_depth, cz * per_depth  # z3
                 theta_5 = atan2(-(ux * vx + uy * vy + uz * vz), -(ux * zx + uy * zy + uz * zz))
                 q5 = _copy_within(theta_5 - o5, n5, l5, h5)
                 if not math.isnan(q5):
@@ -250,9 +313,8 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
                             q4 = _copy_within(atan2(s4, c4) - o4, n4, l4, h4)
                             theta_6 = atan2(-(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz)
                             q6 = _copy_within(theta_6 - o6, n6, l6, h6)
-                            e1, e2, e3 = (q1 - n1) / r1, (q2 - n2) / r2, (q3 - n3) / r3
-                            e4, e5, e6 = (q4 - n4) / r4, (q5 - n5) / r5, (q6 - n6) / r6
-                            distance = e1 * e1 + e2 * e2 + e3 * e3 + e4 * e4 + e5 * e5 + e6 * e6
+                            e1, e2, e4, e5, e6 = q1 - n1, q2 - n2, q4 - n4, q5 - n5, q6 - n6
+                            distance = e1 * e1 + e2 * e2 + e4 * e4 + e5 * e5 + e6 * e6
                             if abs(s2) < NEAR_PITCH:
                                 singular = True
                             elif distance < nearest:  # never when an angle is nan
@@ -290,8 +352,8 @@ def branches(arm: Array, T: Array, Q: Array) -> int:
     Q[:, :] = 0.0
     offset = arm[0].offset
     a, depth_0 = arm[0].a[5], offset[2] + arm[0].d[2] + arm[0].d[3]
-    xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz = _frame_6(arm, T)
-    if not _has_last_row(T) or not is_rotation(xx, xy, xz, yx, yy, yz, zx, zy, zz, POSE_TOLERANCE):
+    xx, xy, xz, _, _, _, zx, zy, zz, px, py, pz = _frame_6(arm, T)
+    if not is_pose(T, POSE_TOLERANCE):
         return 0
     along = px * zx + py * zy + pz * zz
     vx, vy, vz = px - along * zx, py - along * zy, pz - along * zz

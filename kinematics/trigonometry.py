@@ -7,7 +7,9 @@ s_atan.c, e_rem_pio2.c). The error is below 2.3e-16 (sine, cosine) and 4.5e-16 (
 
 import math
 
+import numpy as np
 from numba.core import types
+from numba.core.types.containers import UniTuple
 
 from kinematics.compiled import kernel
 
@@ -33,12 +35,12 @@ A9, A10 = -3.65315727442169155270e-02, 1.62858201153657823623e-02
 PI_4_LOW = 3.06161699786838301793e-17  # pi/4 - its nearest double
 
 
-@kernel(types.UniTuple(f8, 2)(f8))
+@kernel(UniTuple(f8, 2)(f8))
 def sincos(x: float) -> tuple[float, float]:
     """Return the sine and the cosine of x, rad."""
     if not abs(x) < LARGEST_FAST:
         return math.sin(x), math.cos(x)
-    turns = math.floor(x * TWO_OVER_PI + 0.5)
+    turns = np.floor(x * TWO_OVER_PI + 0.5)
     quarter = int(turns) & 3
     y = (x - turns * PI_2_HIGH) - turns * PI_2_LOW
     z = y * y

@@ -2,9 +2,13 @@
 
 import errno
 import os
+import time
 from pathlib import Path
 
 __all__ = ["DurableStream", "name_of_error"]
+
+
+RETRY_PERIOD = 0.5  # s
 
 
 class DurableStream:
@@ -21,6 +25,7 @@ class DurableStream:
         self.committed = 0  # bytes in the file
         self.backlog = 0  # bytes still here
         self.error = ""  # why the newest commit or sync failed
+        self._retry_at = 0.0
 
     def write(self, data: bytes) -> int:
         """Collect some bytes."""
@@ -35,10 +40,15 @@ class DurableStream:
     def flush(self) -> None:
         """Do nothing: `commit` decides when."""
 
-    def commit(self) -> bool:
-        """Write what was collected; True when all of it is in the file."""
+    def commit(self, *, now: bool = False) -> bool:
+        """Write what was collected; True when all of it is in the file.
+
+        After a failure it tries again once in RETRY_PERIOD only, or when it must be `now`.
+        """
         if not self._pending:
             return True
+        if self.error and not now and time.monotonic() < self._retry_at:
+            return False
         data = memoryview(b"".join(self._pending))
         try:
             done = 0
@@ -46,6 +56,7 @@ class DurableStream:
                 done += self._write(data[done:])
         except OSError as error:
             self.error = name_of_error(error)
+            self._retry_at = time.monotonic() + RETRY_PERIOD
             self._cut()
             self._pending = [bytes(data)]
             return False

@@ -133,9 +133,12 @@ class Recorder:
         self._register_channels(arm)
         self.stream.commit()
         self._synced_at = time.monotonic()
+        self._full = False
 
     def step(self) -> int:
         """Move what is in the rings into the file; return how many records were read."""
+        self.stream.commit()  # what the disk did not take before
+        self._full = self.stream.backlog > BACKLOG
         count = 0
         for source in self._sources:
             records = source.reader.read(BATCH)
@@ -163,7 +166,7 @@ class Recorder:
         end |= {f"written/{source.name}": str(source.written) for source in self._sources}
         self._writer.add_metadata(METADATA_END, end)
         self._writer.finish()
-        complete = self.stream.commit()
+        complete = self.stream.commit(now=True)
         self.stream.sync()
         self.stream.close()
         for source in self._sources:
@@ -208,6 +211,10 @@ class Recorder:
             if count:
                 ready.append((source.held[:count], source))
                 source.held = source.held[count:]
+        if self._full:
+            for records, source in ready:
+                source.dropped += len(records)
+            return
         if len(ready) == 1 or (everything and not self._lockstep):
             for records, source in ready:
                 self._write(source, records)
@@ -244,9 +251,6 @@ class Recorder:
         return logged.tolist(), published.tolist(), channels
 
     def _add(self, source: _Source, encoded: tuple[list[int], list[int], list[Any]], row: int) -> None:
-        if self.stream.backlog > BACKLOG:
-            source.dropped += 1
-            return
         logged, published, channels = encoded
         source.written += 1
         for channel, messages in channels:

@@ -167,6 +167,12 @@ class Encoder:
         """
         if samples.dtype != SAMPLE:
             raise TelemetryError("messages are made from records of telemetry.sample.SAMPLE; these have another dtype")
+        if not wanted:
+            self._state = None
+            self._window.clear()
+            if len(samples):
+                self._fault = int(samples["fault"][-1])
+            return
         arm = self._meta.arm
         every_sample = [(topic, encode) for topic, encode in self._every_sample.items() if topic in wanted]
         decimated, operating_state, events, statistics = (

@@ -49,7 +49,7 @@ JOINT_LINE = 1
 CARTESIAN_LINE = 2
 
 BAD_ARGUMENT = 1
-"""What the makers of paths return for an argument that is not finite or not in its range."""
+"""What the kernels here return for an argument that is not finite or not in its range."""
 
 JUMP = 10
 """What `check_cartesian_path` returns where a joint would have to jump; below it are the statuses of INVERSE."""
@@ -58,8 +58,8 @@ NO_MOTION = 1e-12  # rad, m, and per second: less than an encoder of any arm res
 START_TOLERANCE = 1e-6  # rad, m: INVERSE of the start must give the start, up to its rounding near singularities
 STEP_REVOLUTE = 0.1  # rad; a joint that changes by more between two samples of a path is looked at more closely
 STEP_PRISMATIC = 0.02  # m
-HALVINGS = 8  # how closely: down to 1/256 of the interval
-JUMP_PART = 0.25  # of the step; what remains between samples 256 times as near is no motion but a jump
+JUMP_PART = 0.25  # of that step: a motion's largest change shrinks below it as the samples draw nearer,
+HALVINGS = 8  # at the latest when they are 256 times as near; what does not is a jump
 
 
 PATH = np.dtype(
@@ -400,7 +400,9 @@ def _look_closer(
         else:
             _copy(middle, left)
             s += h
-    return 0 if _step(path, arm, 3, 5) <= JUMP_PART else JUMP
+        if _step(path, arm, 3, 5) <= JUMP_PART:
+            return 0
+    return JUMP
 
 
 @kernel(types.int64(_path, _arm, _inverse, types.int64, _matrix, _vector, _vector, _vector))

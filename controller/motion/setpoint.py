@@ -52,6 +52,7 @@ MOTION = np.dtype(
         ("angular_speed", "f8"),  # rad/s, rad/s², rad/s³
         ("angular_acceleration", "f8"),
         ("angular_jerk", "f8"),
+        ("stream_timeout_max_ns", "i8"),  # the configuration's; a stream may ask for less
         # state
         ("mode", "i8"),
         ("q", "f8", (MAX_AXES,)),
@@ -63,7 +64,7 @@ MOTION = np.dtype(
         ("target", "f8", (MAX_AXES,)),  # SERVO: the newest command
         ("target_cycles", "i8"),  # SERVO: cycles in which to reach it
         ("stream_ns", "i8"),  # SERVO: when the newest command came
-        ("stream_timeout_ns", "i8"),
+        ("stream_timeout_ns", "i8"),  # SERVO: how old that may become
     ],
     align=True,
 )
@@ -300,7 +301,7 @@ def start(
             return _OK
         return int(_start_move(motion, path, profile, arm, forward, inverse, message, scratch, poses))
 
-    if not (msg.timeout_s > 0.0 and np.isfinite(msg.timeout_s)):
+    if not (msg.timeout_s >= 0.0 and np.isfinite(msg.timeout_s)):
         return _BAD_PARAMETER
     for i in range(arm[0].n_axes):
         if abs(goal[i] - m.q[i]) > arm[0].velocity_max[i] * STEP_HORIZON:
@@ -317,7 +318,9 @@ def start(
     m.waiting = 0
     m.target_cycles = cycles
     m.stream_ns = now_ns
-    m.stream_timeout_ns = int(msg.timeout_s * 1e9)
+    m.stream_timeout_ns = m.stream_timeout_max_ns
+    if msg.timeout_s > 0.0:
+        m.stream_timeout_ns = min(m.stream_timeout_ns, int(msg.timeout_s * 1e9))
     return _OK
 
 

@@ -129,11 +129,15 @@ class Peer:
     def __init__(self, gateway: Gateway, run_dir: RunDir, name: str, settle: Callable[[], None]) -> None:
         self.gateway = gateway
         self.client = Client(id=name, name=name, pid=1234, user="surgeon")
-        self.socket = zmq.Context.instance().socket(zmq.DEALER)
-        self.socket.linger = 0
-        self.socket.connect(f"ipc://{run_dir.commands_socket}")
+        self._endpoint = f"ipc://{run_dir.commands_socket}"
         self._settle = settle
         self._number = 0
+        self.connect()
+
+    def connect(self) -> None:
+        self.socket = zmq.Context.instance().socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.connect(self._endpoint)
 
     def send(self, op: str, *, take: bool = False, reply: bool = True, number: int | None = None, **args: Any) -> int:
         self._number += 1
@@ -220,6 +224,8 @@ class Bench:
         self.gateway = Gateway(self.run_dir, self.config, epoch=EPOCH, now=self.clock)
         for peer in self.peers:
             peer.gateway = self.gateway
+            peer.socket.close()  # what is sent before ZeroMQ notices the old gateway's end is lost; not tested here
+            peer.connect()
 
     def close(self) -> None:
         for peer in self.peers:
@@ -254,8 +260,15 @@ class Served:
         self._lock.__enter__()
         self._stop = threading.Event()
         axes = [
-            AxisInfo(name=n, type="revolute", position_min=-1, position_max=1, velocity_max=1, effort_max=1)
-            for n in AXES
+            AxisInfo(
+                name=name,
+                type="prismatic" if name == "insertion" else "revolute",
+                position_min=-1,
+                position_max=1,
+                velocity_max=1,
+                effort_max=1,
+            )
+            for name in AXES
         ]
         descriptor = Descriptor(
             arm="PSM1",

@@ -303,6 +303,19 @@ def test_servo_commands_are_silent_until_refused_and_then_told_once(bench):
     assert peer.receive().code == Code.STEP_TOO_LARGE
 
 
+def test_stream_has_the_configured_timeout_unless_it_asks_for_less(bench):
+    peer = bench.peer()
+    longest = bench.config.stream.timeout
+    peer.send("servo_jp", reply=False, position=HOME)
+    peer.send("servo_cp", reply=False, pose=np.eye(4).tolist(), timeout=longest / 2)
+    bench.settle(ticks=2)
+    assert [message["timeout_s"] for message in bench.core.messages] == [longest, longest / 2]
+    peer.send("servo_jp", position=HOME, timeout=longest * 2)
+    refused = peer.receive()
+    assert refused.code == Code.BAD_PARAMETER
+    assert f"at most {longest:g} s" in refused.detail
+
+
 def test_stream_of_thousands_does_not_push_out_the_end_of_a_move(bench):
     peer = bench.peer()
     peer.send("move_jp", position=HOME)

@@ -101,7 +101,11 @@ class Bench:
         c["n_axes"], c["host_period_us"] = n_axes, self.PERIOD_US
         c["watchdog_us"], c["brake_delay_us"] = self.WATCHDOG_US, self.BRAKE_DELAY_US
         axes = c["axes"]
-        axes["counts_per_unit"], axes["effort_per_amp"], axes["current_max"] = self.COUNTS_PER_UNIT, 2.0, self.CURRENT_MAX
+        axes["counts_per_unit"], axes["effort_per_amp"], axes["current_max"] = (
+            self.COUNTS_PER_UNIT,
+            2.0,
+            self.CURRENT_MAX,
+        )
         axes["position_min"], axes["position_max"] = -self.POSITION_MAX, self.POSITION_MAX
         axes["velocity_max"], axes["brake"] = self.VELOCITY_MAX, 1
         for name, value in changes.items():

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from drivers.driver import DeviceFault, Mode, Status
 from drivers.driver import MAX_AXES as DRIVER_AXES
+from drivers.driver import DeviceFault, Mode, Status
 from firmware_bridge import messages
 from firmware_bridge.messages import (
     CONSTANTS,
@@ -49,7 +49,9 @@ def test_every_field_is_where_the_compiler_puts_it(tmp_path):
             lines.append(f"offsetof({name}, axes[5].{field.name})")
     (tmp_path / "messages.h").write_text(c_header())
     body = "".join(f'printf("%zu\\n", {line});' for line in lines)
-    (tmp_path / "main.c").write_text(f'#include <stdio.h>\n#include "messages.h"\nint main(void) {{ {body} return 0; }}')
+    (tmp_path / "main.c").write_text(
+        f'#include <stdio.h>\n#include "messages.h"\nint main(void) {{ {body} return 0; }}'
+    )
     program = tmp_path / "main"
     subprocess.run([*next(_compilers()), "-std=c11", str(tmp_path / "main.c"), "-o", str(program)], check=True)
     printed = subprocess.run([program], capture_output=True, text=True, check=True).stdout

@@ -36,7 +36,10 @@ def test_no_function_calls_itself_by_way_of_others(tmp_path):
     """Without recursion the stack has a bound; GCC prints every call in its call-graph files."""
     (tmp_path / "messages.h").write_text(c_header())
     compiler = next(native._compilers())
-    if b"Free Software Foundation" not in subprocess.run([*compiler, "--version"], capture_output=True, check=True).stdout:
+    if (
+        b"Free Software Foundation"
+        not in subprocess.run([*compiler, "--version"], capture_output=True, check=True).stdout
+    ):
         pytest.skip("the call graph is printed by GCC only")
     calls: dict[str, set[str]] = {}
     for source in sorted(CORE.glob("*.c")):

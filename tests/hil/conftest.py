@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from controller.config import ArmConfig, Config, CycleConfig, DriverConfig, GuardConfig, HomingConfig, LawConfig, RigConfig
+from controller.config import (
+    ArmConfig,
+    Config,
+    CycleConfig,
+    DriverConfig,
+    GuardConfig,
+    HomingConfig,
+    LawConfig,
+    RigConfig,
+)
 from drivers.driver import Mode, Status
 from firmware_bridge.frame import HEADER, make_frame, parse_frame
 from firmware_bridge.messages import PROTOCOL_HASH, MessageType, message_dtype

@@ -90,6 +90,23 @@ def test_concurrent_writer_never_yields_torn_or_reordered_records_and_overtaken_
     assert reader.lost > 0  # the writer is much faster: this run did overtake
 
 
+@pytest.mark.parametrize(("overtaken_by", "expected"), [(0, 40), (23, 40), (24, 39), (50, 13), (63, 0), (500, 0)])
+def test_records_overtaken_while_they_are_copied_are_dropped(tmp_path, monkeypatch, overtaken_by, expected):
+    ring = small_ring(tmp_path)
+    reader = RingReader(ring)
+    write_records(ring.header, ring.slots, 40)
+    copy = RingReader._copy
+
+    def copy_too_late(self, first, count):
+        write_records(ring.header, ring.slots, overtaken_by)
+        return copy(self, first, count)
+
+    monkeypatch.setattr(RingReader, "_copy", copy_too_late)
+    records = reader.read()
+    assert records["number"].tolist() == list(range(40 - expected, 40))
+    assert reader.lost == 40 - expected
+
+
 def test_newest_record_is_whole_beside_a_concurrent_writer(tmp_path):
     ring = small_ring(tmp_path)
     writer = threading.Thread(target=write_records, args=(ring.header, ring.slots, 500_000))

@@ -1,0 +1,148 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from controller.catalogue import Code
+from controller.cli.main import app
+from controller.mailbox import Operation
+from telemetry.sample import OperatingState
+
+
+@pytest.fixture
+def trocar():
+    def run(*arguments):
+        return CliRunner().invoke(app, list(arguments))
+
+    return run
+
+
+@pytest.fixture
+def nobody(tmp_path, monkeypatch):
+    monkeypatch.setenv("TROCAR_RUN_DIR", str(tmp_path))
+
+
+COMMANDS = ["enable", "disable", "home", "pause", "resume", "hold", "stop", "status", "down", "watch"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_absent_daemon_is_one_message_and_exit_code_1(nobody, trocar, command):
+    result = trocar(command)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("trocar: no daemon serves any arm")
+    assert "trocar up psm_emulated" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_wrong_configuration_is_one_message_and_exit_code_1(nobody, trocar, tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text("[arm]\nname = 5\n")
+    result = trocar("up", str(path))
+    assert result.exit_code == 1
+    assert "bad.toml" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_wrong_usage_is_exit_code_2(nobody, trocar):
+    assert trocar("enable", "--nonsense").exit_code == 2
+    assert trocar("nonsense").exit_code == 2
+    assert trocar("move").exit_code == 2
+
+
+def test_enable_home_move_and_status(served, trocar):
+    assert "ENABLED" in trocar("enable").stdout
+    assert "homed" in trocar("home").stdout
+    result = trocar("move", "-j", "insertion=120mm", "-j", "yaw=-90deg", "--speed", "0.5")
+    assert result.exit_code == 0, result.output
+    message = served.core.messages[-1]
+    assert message["position"][2] == pytest.approx(0.12)
+    assert message["position"][0] == pytest.approx(-1.5707963)
+    assert message["speed"] == 0.5
+    status = json.loads(trocar("status", "--json").stdout)
+    assert (status["arm"], status["state"], status["lease"]) == ("PSM1", OperatingState.ENABLED, None)
+    assert "ENABLED" in trocar("status").stdout
+
+
+def test_relative_moves_start_at_the_goal(served, trocar):
+    trocar("move", "-j", "roll=0.25")
+    trocar("move", "-j", "roll=0.5", "--relative")
+    assert served.core.messages[-1]["position"][3] == pytest.approx(0.75)
+    trocar("move", "--to", "1,-2,3", "--relative", "--path-speed", "5")
+    message = served.core.messages[-1]
+    assert message["operation"] == Operation.MOVE_CP
+    assert message["pose"][:3, 3] == pytest.approx([1e-3, -2e-3, 3e-3])
+    assert message["path_speed"] == pytest.approx(5e-3)
+
+
+@pytest.mark.parametrize(
+    "setting", ["insertion=10deg", "yaw=10mm", "elbow=1", "yaw", "yaw=fast", "yaw=1e", "yaw=1 deg"]
+)
+def test_joint_goal_that_means_nothing_is_wrong_usage(served, trocar, setting):
+    result = trocar("move", "-j", setting)
+    assert result.exit_code == 2
+    assert not served.core.messages
+
+
+@pytest.mark.parametrize("point", ["1,2", "1,2,3,4", "a,b,c", "1;2;3"])
+def test_point_that_means_nothing_is_wrong_usage(served, trocar, point):
+    assert trocar("move", "--to", point).exit_code == 2
+    assert not served.core.messages
+
+
+def test_refusal_is_told_with_its_remedy(served, trocar):
+    served.core.verdicts[Operation.HOME] = Code.NOT_ENABLED
+    result = trocar("home")
+    assert result.exit_code == 1
+    assert "NOT_ENABLED" in result.stderr
+    assert "trocar enable" in result.stderr
+
+
+def test_commands_give_the_lease_back(served, trocar):
+    for command in ("enable", "pause", "resume", "disable", "stop"):
+        result = trocar(command)
+        assert result.exit_code == 0, result.output
+
+
+def test_arms_lists_what_runs_and_what_is_shipped(served, trocar):
+    listing = json.loads(trocar("arms", "--json").stdout)
+    assert [arm["arm"] for arm in listing["running"]] == ["PSM1"]
+    assert "psm_emulated" in listing["configurations"]
+    axes = listing["descriptions"]["psm_classic_lnd"]["axes"]
+    assert axes[2]["name"] == "insertion"
+    assert axes[2]["position_max"] == 0.24
+    assert "insertion" in trocar("arms").stdout
+
+
+def test_plot_of_an_absent_recording_is_one_message(trocar, tmp_path):
+    result = trocar("plot", str(tmp_path / "none.mcap"))
+    assert result.exit_code == 1
+    assert "none.mcap" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_record_writes_every_cycle_of_its_time(served, trocar, tmp_path):
+    from telemetry.recording import load
+
+    path = tmp_path / "run.mcap"
+    result = trocar("record", str(path), "--seconds", "0.3")
+    assert result.exit_code == 0, result.output
+    samples = load(path).samples
+    assert len(samples) > 10
+    assert (samples["sequence"][1:] - samples["sequence"][:-1] == 1).all()
+
+
+def test_bug_is_not_dressed_up_as_a_message(served, trocar, monkeypatch):
+    monkeypatch.setattr("controller.client.Arm.enable", lambda _: 1 / 0)
+    assert isinstance(trocar("enable").exception, ZeroDivisionError)
+
+
+def test_help_loads_neither_numpy_nor_zeromq():
+    code = (
+        "import sys; from controller.cli.main import app\n"
+        "loaded = {'numpy', 'numba', 'zmq', 'msgspec'} & set(sys.modules)\n"
+        "sys.exit(', '.join(loaded) or 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True).stderr == ""

@@ -1,0 +1,107 @@
+import re
+
+import pytest
+
+from controller.config import load_config, shipped_configs
+from controller.errors import ConfigError, ControllerError
+
+
+@pytest.fixture
+def text():
+    from controller import config
+
+    return (config._FOLDER / "psm_emulated.toml").read_text()
+
+
+def written(tmp_path, text, pattern, replacement):
+    changed, count = re.subn(pattern, replacement, text, count=1, flags=re.MULTILINE)
+    assert count == 1, f"nothing matches {pattern}"
+    path = tmp_path / "arm.toml"
+    path.write_text(changed)
+    return path
+
+
+def refused(path):
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_every_shipped_configuration_is_valid(name):
+    config = load_config(name)
+    assert config.arm.name == "PSM1"
+    assert config.rig is not None
+
+
+def test_strict_configuration_keeps_a_real_arms_times():
+    config = load_config("psm_emulated_strict")
+    assert config.driver.watchdog == 0.004
+    assert config.cycle.feedback_timeout == 0.003
+    assert load_config("psm_emulated").law == config.law
+
+
+MUTATIONS = [
+    # pattern, replacement, what the message must name
+    (r'^name = "PSM1"', 'name = "1 arm"', ["arm.name", "'1 arm'"]),
+    (r'^name = "PSM1"', "name = 5", ["arm.name", "5", "str"]),
+    (r"^description = .*", 'description = "nonsuch"', ["arm.description", "nonsuch", "psm_classic_lnd"]),
+    (r"^description = .*", "", ["arm.description", "missing"]),
+    (r"^period = .*", "period = 0.1", ["cycle.period", "0.1", "0.02"]),
+    (r"^period = .*", "perod = 0.001", ["cycle.perod", "0.001", "period", "spelling"]),
+    (r"^period = .*", "period = nan", ["cycle.period", "nan", "finite"]),
+    (r"^watchdog = .*", "watchdog = inf", ["driver.watchdog", "inf"]),
+    (r"^watchdog = .*", "watchdog = 0.0", ["driver.watchdog", "0.0", "0.002"]),
+    (r"^feedback_timeout = .*", "feedback_timeout = 0.0015", ["cycle.feedback_timeout", "0.0015", "0.002"]),
+    (r"^watchdog = .*", "watchdog = 0.002\nbaud = 100", ["driver.baud", "100", "9600"]),
+    (r"^kp = \[400.0", "kp = [-400.0", ["law.kp", "-400.0"]),
+    (r"^kp = \[400.0, ", "kp = [", ["law.kp", "7 entries", "yaw", "jaw"]),
+    (r"^kd = \[8.0, ", "kd = [8.0, nan, ", ["law.kd", "nan"]),
+    (r"^following_error = \[0.1, ", "following_error = [0.0, ", ["guard.following_error", "0.0"]),
+    (r"^following_error = \[", "following_error = [1.0, ", ["guard.following_error", "7 entries"]),
+    (r"^pose = \[0.0, 0.0, 0.12", "pose = [0.0, 0.0, 0.5", ["homing.pose[2]", "0.5", "insertion", "0.24"]),
+    (r"^timeout = .*", "timeout = 2.0", ["stream.dead", "1.0", "stream.timeout"]),
+    (r"^\[rig\]\n.*\n.*", "", ["driver.port", "[rig]", "/dev/tty"]),
+    (r"^watchdog = ", 'port = "/dev/ttyACM0"\nwatchdog = ', ["driver.port", "/dev/ttyACM0", "[rig]"]),
+    (r"^seed = .*", "seed = -1", ["rig.seed", "-1"]),
+    (r"^\[rig\]", "[rigg]", ["rigg", "rig", "spelling"]),
+]
+
+
+@pytest.mark.parametrize(("pattern", "replacement", "names"), MUTATIONS)
+def test_mutated_key_is_named_with_value_range_and_remedy(tmp_path, text, pattern, replacement, names):
+    path = written(tmp_path, text, pattern, replacement)
+    message = refused(path)
+    assert str(path) in message
+    for name in names:
+        assert name in message, message
+
+
+def test_absent_file_is_told_with_the_shipped_ones(tmp_path):
+    message = refused(tmp_path / "none.toml")
+    assert "none.toml" in message
+    assert "psm_emulated" in message
+
+
+@pytest.mark.parametrize("content", [b"period = = 1", b"\xff\xfe\x00", b"[arm"])
+def test_file_that_is_no_toml_is_told(tmp_path, content):
+    path = tmp_path / "arm.toml"
+    path.write_bytes(content)
+    assert "arm.toml" in refused(path)
+
+
+def test_paths_are_taken_from_the_files_own_folder(tmp_path, text, monkeypatch):
+    from kinematics.description import load_arm
+
+    (tmp_path / "own.toml").write_bytes(load_arm("psm_classic_lnd").path.read_bytes())
+    path = written(tmp_path, text, r"^description = .*", 'description = "own.toml"')
+    monkeypatch.chdir("/")
+    config = load_config(path)
+    assert config.arm.description == str(tmp_path / "own.toml")
+
+
+def test_configuration_errors_have_the_packages_root():
+    with pytest.raises(ControllerError):
+        load_config("nonsuch")
+    with pytest.raises(ValueError, match="nonsuch"):
+        load_config("nonsuch")
