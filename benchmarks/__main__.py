@@ -22,14 +22,16 @@ def main() -> None:
         for row in rows:
             print(json.dumps(row._asdict()))
         return
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(caption="µs per call; loop: percentiles over runs of 200 calls in compiled code")
-    for title in ("task", "robot", "library", "called from"):
-        table.add_column(title, no_wrap=True)
+    caption = "µs per call; loop: percentiles over runs of 200 calls in compiled code"
+    table = Table(box=box.SIMPLE_HEAD, caption=caption)
+    for title in ("task", "robot", "library", "from"):
+        table.add_column(title)
     for title in ("solved", "median", "p99", "p99.9"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         times = (f"{t:.3f}" for t in (row.median_us, row.p99_us, row.p999_us))
         table.add_row(row.task, row.robot, row.library, row.called_from, f"{100.0 * row.solved:.2f} %", *times)

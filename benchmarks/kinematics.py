@@ -40,7 +40,7 @@ class Row(NamedTuple):
     robot: str
     library: str
     called_from: str
-    """python, batch or loop."""
+    """python, or loop: compiled code."""
     solved: float
     """Part of the answers that another code confirmed."""
     median_us: float
@@ -119,7 +119,8 @@ def _confirmed(A: Array, B: Array) -> Array:
     position = np.linalg.norm(A[:, :3, 3] - B[:, :3, 3], axis=1)
     # The chord between rotations is 2 sqrt(2) sin(angle / 2): good to the last digit near 0, as the trace is not.
     angle = np.linalg.norm(A[:, :3, :3] - B[:, :3, :3], axis=(1, 2)) / math.sqrt(2.0)
-    return (position < POSITION_TOLERANCE) & (angle < ANGLE_TOLERANCE)
+    agree: Array = (position < POSITION_TOLERANCE) & (angle < ANGLE_TOLERANCE)
+    return agree
 
 
 def _row(task: str, library: str, called_from: str, solved: float, times_us: Array) -> Row:
@@ -219,28 +220,26 @@ def _pinocchio_rows(
     axes = pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
 
     def forward_jacobian(i: int) -> Any:  # noqa: ANN401
+        # The fastest of Pinocchio's ways to both: this one call leaves the tip's pose in data.oMf, as is checked below.
         return pin.computeFrameJacobian(model, data, joints[i], tip, axes)
 
     def forward(i: int) -> None:
         pin.framesForwardKinematics(model, data, joints[i])
 
-    T_peer = np.zeros_like(T)
+    T_peer, T_both = np.zeros_like(T), np.zeros_like(T)
     agree_J, agree_g = [], []
     for i in range(len(Q)):
         agree_J.append(np.abs(forward_jacobian(i) - J[i, :, :n_joints]).max() < POSITION_TOLERANCE)
+        T_both[i] = data.oMf[tip].homogeneous
         forward(i)
         T_peer[i] = data.oMf[tip].homogeneous
         gravity = pin.computeGeneralizedGravity(model, data, joints[i])
         agree_g.append(np.abs(gravity - effort[i, :n_joints]).max() < 1e-9)
     solved = float(np.mean(_confirmed(T_peer, T)))
 
-    def both(i: int) -> None:
-        forward(i)
-        forward_jacobian(i)
-
-    agreed = float(np.mean(agree_J))
+    both_solved = float(np.mean(_confirmed(T_both, T) & np.array(agree_J)))
     return [
         _row("gravity", "trocar", "loop", float(np.mean(agree_g)), gravity_times),
         _row("FK", f"pinocchio {pin.__version__}", "python", solved, _time_python(forward)),
-        _row("FK+J", f"pinocchio {pin.__version__}", "python", min(solved, agreed), _time_python(both)),
+        _row("FK+J", f"pinocchio {pin.__version__}", "python", both_solved, _time_python(forward_jacobian)),
     ]

@@ -1,24 +1,30 @@
-"""How the daemon's processes begin: `python -m controller.child PARENT GRACE MODULE [ARGUMENT ...]`.
+"""How the daemon's processes begin: `python -m controller.child PARENT GRACE AFTER MODULE [ARGUMENT ...]`.
 
-The kernel is asked to end this process when the daemon dies, so that even SIGKILL leaves nothing behind; then MODULE
-runs as `python -m MODULE` would. The core has no grace: it stops the arm at once. The others go on for a few seconds,
-so that the core still finds its arm, and the last samples their recorder.
+The kernel is asked to end this process when the daemon dies, so that even SIGKILL leaves nothing behind; then MODULE is
+imported, and once the file AFTER is there ("-": at once) its `main(arguments)` runs and gives the exit code. So a
+process that needs what another one makes loads its code meanwhile.
+
+The core has no GRACE: it stops the arm at once. The others go on for so many seconds when the daemon is killed, so that
+the core still finds its arm, and the last samples their recorder.
 """
 
 import ctypes
+import importlib
 import os
-import runpy
 import signal
 import sys
+import time
+from pathlib import Path
 
 __all__ = ["main"]
 
 PR_SET_PDEATHSIG = 1  # sys/prctl.h
+LOOK = 0.002  # s
 
 
-def main() -> None:
-    """Tie this process to its parent and become the module."""
-    parent, grace, module, *arguments = sys.argv[1:]
+def main() -> int:
+    """Tie this process to its parent, become the module and return its exit code."""
+    parent, grace, after, module, *arguments = sys.argv[1:]
     on_death = signal.SIGTERM
     if int(grace) > 0:
         on_death = signal.SIGHUP
@@ -26,10 +32,13 @@ def main() -> None:
         signal.signal(signal.SIGALRM, lambda _number, _frame: os.kill(os.getpid(), signal.SIGTERM))
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(on_death), 0, 0, 0)
     if os.getppid() != int(parent):
-        sys.exit(0)  # it died before the kernel knew
+        return 0  # it died before the kernel knew
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    run = importlib.import_module(module).main
+    while after != "-" and not Path(after).exists():
+        time.sleep(LOOK)  # the daemon ends this process if whoever makes the file dies
+    return int(run(arguments))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -126,7 +126,7 @@ class RigConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """An emulated arm, started by the daemon as a process of its own."""
 
     module: str = "hil.rig"
-    """Run as `python -m MODULE RUN_DIR`."""
+    """Run as `python -m MODULE RUN_DIR`: its `main(arguments)` gives the exit code."""
     plant: str = "psm_classic"
     """A plant file: the name of a shipped one or a path."""
     seed: Annotated[int, Meta(ge=0)] = 1

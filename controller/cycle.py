@@ -26,6 +26,7 @@ from drivers.driver import COMMAND, FEEDBACK, LINK, RECEIVE, TRANSMIT, Mode, Sta
 from kinematics.chain import FORWARD, INVERSE
 from kinematics.compiled import Array, array_of, kernel
 from kinematics.description import ARM
+from kinematics.vectors import copy_matrix, copy_vector, times, transposed_times
 from telemetry.ring import RING_HEADER, load_acquire, publish, store_release
 from telemetry.sample import MAX_AXES, SAMPLE, OperatingState
 
@@ -45,27 +46,6 @@ FREE_DAMPING = 0.3  # part of kd that is left while the arm is free: it does not
 STOP_CYCLES_AT_END = 2000  # after being asked to end: to come to rest and to see the power go off
 
 _F8, _F8_2D, _POSES = types.float64[::1], types.float64[:, ::1], types.float64[:, :, ::1]
-_VECTOR, _MATRIX = types.float64[:], types.float64[:, :]  # any stride: those inside records are taken too
-
-
-@kernel(types.void(_MATRIX, _VECTOR, _VECTOR, types.int64))
-def _times(M: Array, x: Array, y: Array, n: int) -> None:
-    """y = M x over the first n entries."""
-    for i in range(n):
-        total = 0.0
-        for j in range(n):
-            total += M[i, j] * x[j]
-        y[i] = total
-
-
-@kernel(types.void(_MATRIX, _VECTOR, _VECTOR, types.int64))
-def _transposed_times(M: Array, x: Array, y: Array, n: int) -> None:
-    """y = M^T x over the first n entries: how efforts go the other way than motions."""
-    for i in range(n):
-        total = 0.0
-        for j in range(n):
-            total += M[j, i] * x[j]
-        y[i] = total
 
 
 @kernel(
@@ -181,11 +161,11 @@ def run(
         s.verdict = 0
         s.finished_id = 0
         s.finished_status = 0
-        _times(a.joint_from_actuator, f.position, s.measured_position, n)
-        _times(a.joint_from_actuator, f.velocity, s.measured_velocity, n)
-        _transposed_times(a.actuator_from_joint, f.effort, s.measured_effort, n)
-        _times(a.joint_from_actuator, f.absolute, s.absolute_position, n)
-        s.actuator_position[:] = f.position
+        times(a.joint_from_actuator, f.position, s.measured_position, n)
+        times(a.joint_from_actuator, f.velocity, s.measured_velocity, n)
+        transposed_times(a.actuator_from_joint, f.effort, s.measured_effort, n)
+        times(a.joint_from_actuator, f.absolute, s.absolute_position, n)
+        copy_vector(f.position, s.actuator_position)
 
         # --- what the feedback says
         lost = check_feedback(guard, age, s.measured_position, s.measured_velocity)
@@ -241,11 +221,11 @@ def run(
                 fail(core, motion, path, profile, arm, sample, code, scratch)
 
         # --- control law
-        s.setpoint_position[:] = m.q
-        s.setpoint_velocity[:] = m.qd
-        s.goal_position[:] = m.goal
-        jc.position[:] = m.q
-        jc.velocity[:] = m.qd
+        copy_vector(m.q, s.setpoint_position)
+        copy_vector(m.qd, s.setpoint_velocity)
+        copy_vector(m.goal, s.goal_position)
+        copy_vector(m.q, jc.position)
+        copy_vector(m.qd, jc.velocity)
         law(arm, law_parameters, sample, joint_command)
         for i in range(MAX_AXES):
             jc.effort[i] *= c.compensation
@@ -264,10 +244,10 @@ def run(
                         replaced = True
                 if replaced and REACTIONS[code] < _S0:
                     # The generator goes on from what is sent, at rest, and the sample says so.
-                    m.q[:] = jc.position
+                    copy_vector(jc.position, m.q)
                     hold_here(motion)
-                    s.setpoint_position[:] = m.q
-                    s.setpoint_velocity[:] = m.qd
+                    copy_vector(m.q, s.setpoint_position)
+                    copy_vector(m.qd, s.setpoint_velocity)
 
         # --- transmit
         c.sequence += 1
@@ -282,19 +262,19 @@ def run(
                 dc.kp[i] = 0.0
                 dc.kd[i] = 0.0
         else:
-            x[:] = jc.position
-            _times(a.actuator_from_joint, x, y, n)
-            dc.position[:] = y
-            x[:] = jc.velocity
-            _times(a.actuator_from_joint, x, y, n)
-            dc.velocity[:] = y
-            x[:] = jc.effort
-            _transposed_times(a.joint_from_actuator, x, y, n)
-            dc.effort[:] = y
-            dc.kp[:] = jc.kp
-            dc.kd[:] = jc.kd
+            copy_vector(jc.position, x)
+            times(a.actuator_from_joint, x, y, n)
+            copy_vector(y, dc.position)
+            copy_vector(jc.velocity, x)
+            times(a.actuator_from_joint, x, y, n)
+            copy_vector(y, dc.velocity)
+            copy_vector(jc.effort, x)
+            transposed_times(a.joint_from_actuator, x, y, n)
+            copy_vector(y, dc.effort)
+            copy_vector(jc.kp, dc.kp)
+            copy_vector(jc.kd, dc.kd)
             if c.mode == _SET_REFERENCE:
-                dc.position[:] = c.reference
+                copy_vector(c.reference, dc.position)
                 for i in range(MAX_AXES):
                     dc.velocity[i] = 0.0
         t_planned = now(clock)
@@ -302,23 +282,23 @@ def run(
         t_sent = now(clock)
 
         # --- one sample
-        s.setpoint_effort[:] = jc.effort
-        s.actuator_effort[:] = dc.effort
+        copy_vector(jc.effort, s.setpoint_effort)
+        copy_vector(dc.effort, s.actuator_effort)
         s.state = c.state
         s.is_homed = c.is_homed
         s.is_busy = 1 if c.activity != 0 and c.activity != _STREAMING else 0
         s.mode = m.mode
         s.fault = c.fault
         s.motion_id = c.activity_id
-        x[:] = s.measured_position
+        copy_vector(s.measured_position, x)
         forward(arm, x, T)
-        s.measured_pose[:, :] = T
-        x[:] = m.q
+        copy_matrix(T, s.measured_pose)
+        copy_vector(m.q, x)
         forward(arm, x, T)
-        s.setpoint_pose[:, :] = T
-        x[:] = m.goal
+        copy_matrix(T, s.setpoint_pose)
+        copy_vector(m.goal, x)
         forward(arm, x, T)
-        s.goal_pose[:, :] = T
+        copy_matrix(T, s.goal_pose)
         s.io_ns = (t_received - t_begin) + (t_sent - t_planned)
         s.compute_ns = now(clock) - t_begin - s.io_ns
         slots[np.int64(ring[0].head) & (len(slots) - 1)] = sample[0]

@@ -50,6 +50,7 @@ class _Child:
     name: str
     arguments: list[str]  # module first
     grace: int
+    after: Path | None = None  # it begins when this file is there
     process: subprocess.Popen[bytes] | None = None
     log_offset: int = 0  # where this start's output begins
     restarts: deque[float] = field(default_factory=deque)
@@ -197,20 +198,17 @@ class Daemon:
             self._shutdown = create_records(self.run_dir.lockstep, LOCKSTEP)["shutdown"]
         write_atomically(self.run_dir.config, msgspec.json.encode(self.config))
         self._declare_children(arm)
-        if "rig" in self._children:
-            self._spawn(self._children["rig"])
-            self._spawn(self._children["gateway"])  # meanwhile
-            self._await_ready("rig")  # it makes the port that the core opens, and the ring that the recorder reads
         for child in self._children.values():
-            if child.process is None:
-                self._spawn(child)
+            self._spawn(child)
         for name in self._children:
             self._await_ready(name)
         self._describe(arm, epoch)
 
     def _declare_children(self, arm: ArmDescription) -> None:
         path, lockstep = str(self.run_dir.path), ["--lockstep"] if self.lockstep else []
+        rig_is_there = None
         if self.config.rig is not None:
+            rig_is_there = self.run_dir.rig
             self._children["rig"] = _Child("rig", [self.config.rig.module, path, *lockstep], GRACE)
         self._children["gateway"] = _Child("gateway", ["controller.gateway", path], GRACE)
         if self.recording is not None:
@@ -220,14 +218,16 @@ class Daemon:
             arguments = ["telemetry.recorder", "--output", str(self.recording.absolute()), *rings, *lockstep]
             arguments += ["--arm", self.config.arm.name, "--axes", ",".join(arm.axis_names)]
             arguments += ["--slot", str(RECORDER_SLOT), "--from-start", "--status", str(self.run_dir.recorder)]
-            self._children["recorder"] = _Child("recorder", arguments, GRACE)
-        self._children["core"] = _Child("core", ["controller.core", path, *lockstep], 0)
+            self._children["recorder"] = _Child("recorder", arguments, GRACE, rig_is_there)
+        self._children["core"] = _Child("core", ["controller.core", path, *lockstep], 0, rig_is_there)
 
     def _spawn(self, child: _Child) -> None:
         log = self.run_dir.log(child.name)
         log.touch(mode=0o600)
         child.log_offset = log.stat().st_size
-        command = [sys.executable, "-m", "controller.child", str(os.getpid()), str(child.grace), *child.arguments]
+        after = "-" if child.after is None else str(child.after)
+        command = [sys.executable, "-m", "controller.child", str(os.getpid()), str(child.grace), after]
+        command += child.arguments
         with log.open("ab") as output:
             child.process = subprocess.Popen(
                 command,

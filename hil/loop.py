@@ -5,11 +5,15 @@ the body moves; bytes that arrive meanwhile reach the firmware after that tick a
 answers goes on the line at that very moment.
 """
 
+from typing import Any
+
 import numpy as np
 from numba.core import types
 
-from controller.clock import LOCKSTEP, clock_gettime, sched_yield
-from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US, fw_receive, fw_tick, fw_transmit
+from controller import clock
+from controller.clock import LOCKSTEP
+from firmware_bridge import native
+from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US
 from hil.faults import FAULTS
 from hil.plant import PLANT, plant_substep
 from hil.truth import TRUTH, record_truth
@@ -70,11 +74,16 @@ _INPUTS, _OUTPUTS, _TRUTH = array_of(BOARD_INPUTS), array_of(BOARD_OUTPUTS), arr
 _HEADER, _LOCKSTEP = array_of(RING_HEADER), array_of(LOCKSTEP)
 _WORLD = (_RIG, _PLANT, _FAULTS, _FAULTS, _LANE, _LANE, _INPUTS, _OUTPUTS)
 
-_read = types.ExternalFunction("read", types.intp(types.int32, types.intp, types.uintp))
-_write = types.ExternalFunction("write", types.intp(types.int32, types.intp, types.uintp))
-_ppoll = types.ExternalFunction("ppoll", types.int32(types.intp, types.uintp, types.intp, types.intp))
-_ioctl = types.ExternalFunction("ioctl", types.int32(types.int32, types.uintp, types.intp))
-_usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
+_fw_receive: Any = native.fw_receive
+_fw_tick: Any = native.fw_tick
+_fw_transmit: Any = native.fw_transmit
+_clock_gettime: Any = clock.clock_gettime
+_sched_yield: Any = clock.sched_yield
+_read: Any = types.ExternalFunction("read", types.intp(types.int32, types.intp, types.uintp))
+_write: Any = types.ExternalFunction("write", types.intp(types.int32, types.intp, types.uintp))
+_ppoll: Any = types.ExternalFunction("ppoll", types.int32(types.intp, types.uintp, types.intp, types.intp))
+_ioctl: Any = types.ExternalFunction("ioctl", types.int32(types.int32, types.uintp, types.intp))
+_usleep: Any = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
 @kernel(types.void(_RIG, _FAULTS, _FAULTS))
@@ -104,11 +113,11 @@ def _serve(rig: Array, shared: Array, faults: Array, to_device: Array, to_host: 
         if byte == NOTHING:
             return
         r.byte[0] = byte
-        fw_receive(r.firmware, r.byte.ctypes.data, np.uintp(1))
+        _fw_receive(r.firmware, r.byte.ctypes.data, np.uintp(1))
         arrived_ns = to_device[0].taken_ns
-        count = np.int64(fw_transmit(r.firmware, r.reply.ctypes.data, np.uintp(r.reply.size)))
+        count = np.int64(_fw_transmit(r.firmware, r.reply.ctypes.data, np.uintp(r.reply.size)))
         for i in range(count):
-            answer = np.int64(r.reply[i])
+            answer = int(np.int64(r.reply[i]))
             put_byte(to_host, faults, shared, answer, arrived_ns, faults[0].reply_delay_ns, r.is_garbled)
 
 
@@ -127,7 +136,7 @@ def _substep(
     r = rig[0]
     _take_faults(rig, shared, faults)
     inputs[0].estop_open = faults[0].estop_open
-    fw_tick(r.firmware, inputs.ctypes.data, outputs.ctypes.data)
+    _fw_tick(r.firmware, inputs.ctypes.data, outputs.ctypes.data)
     plant_substep(plant, faults, outputs, inputs)
     r.time_ns += SUBSTEP_NS
     r.substep += 1
@@ -138,7 +147,7 @@ def _put_input(rig: Array, shared: Array, faults: Array, to_device: Array, now_n
     """Put what was read from the host on the line."""
     r = rig[0]
     for i in range(r.input_count):
-        put_byte(to_device, faults, shared, np.int64(r.input[i]), now_ns, 0, r.is_garbled)
+        put_byte(to_device, faults, shared, int(np.int64(r.input[i])), now_ns, 0, r.is_garbled)
     r.bytes_in += r.input_count
     r.input_count = 0
 
@@ -218,7 +227,7 @@ def _write_host(rig: Array) -> None:
 def _now(rig: Array) -> int:
     """Return CLOCK_MONOTONIC in ns."""
     timespec = rig[0].timespec
-    clock_gettime(np.int32(CLOCK_MONOTONIC), timespec.ctypes.data)
+    _clock_gettime(np.int32(CLOCK_MONOTONIC), timespec.ctypes.data)
     return int(timespec[0] * 1_000_000_000 + timespec[1])
 
 
@@ -329,7 +338,7 @@ def run_lockstep(
             if r.bytes_in + r.input_count < w.core_bytes:
                 _read_host(rig, w.core_bytes - r.bytes_in - r.input_count)
                 if r.bytes_in + r.input_count < w.core_bytes:
-                    sched_yield()
+                    _sched_yield()
                     continue
             idle = 0
             simulate_tick(rig, plant, shared, faults, to_device, to_host, inputs, outputs, truth)
@@ -344,4 +353,4 @@ def run_lockstep(
             if idle > SPINS + YIELDS:
                 _usleep(np.uint32(NAP_US))
             else:
-                sched_yield()
+                _sched_yield()

@@ -7,15 +7,11 @@ actuator j is -C_ij times its force: the transpose of the coupling, as it must b
 """
 
 import ctypes
-import hashlib
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import mujoco
-import msgspec
 import numpy as np
-from msgspec import Meta
 from numba import carray
 from numba.core import types
 from numba.extending import intrinsic
@@ -23,6 +19,7 @@ from numba.extending import intrinsic
 from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US
 from hil.faults import FAULTS, HilError
 from hil.noise import GOLDEN, gaussian, mix, uniform
+from hil.plant_file import PlantError, PlantFile, check_sizes, load_plant
 from kinematics.compiled import Array, array_of, kernel
 from kinematics.description import Convention, load_arm
 from telemetry.sample import MAX_AXES
@@ -30,9 +27,6 @@ from telemetry.sample import MAX_AXES
 __all__ = [
     "PLANT",
     "Plant",
-    "PlantError",
-    "PlantFile",
-    "load_plant",
     "make_mjcf",
     "plant_pose",
     "plant_substep",
@@ -42,139 +36,6 @@ __all__ = [
 SUBSTEP = FW_TICK_US * 1e-6  # s
 SETTLE = 0.5  # s, with brakes on, before the power comes
 JAM_FRICTION = 1e3  # N·m or N; more than any motor
-
-
-class PlantError(HilError, ValueError):
-    """A plant file that is absent, malformed or not of this arm."""
-
-
-Entry = Annotated[list[float], Meta(min_length=1, max_length=MAX_AXES)]
-Positive = Annotated[list[Annotated[float, Meta(gt=0.0)]], Meta(min_length=1, max_length=MAX_AXES)]
-NotNegative = Annotated[list[Annotated[float, Meta(ge=0.0)]], Meta(min_length=1, max_length=MAX_AXES)]
-Vector = Annotated[list[float], Meta(min_length=3, max_length=3)]
-Delay = Annotated[float, Meta(ge=0.0, le=1.0)]
-
-
-class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    source: str
-    """Where the table's values come from."""
-
-
-class Inertia(_Table, frozen=True, kw_only=True):
-    """What the links weigh, against the controller's model; one entry per row of the DH table."""
-
-    mass_factor: Positive
-    com_shift: list[Vector]
-    jaw_mass: Annotated[float, Meta(gt=0.0)]
-    jaw_com: Vector
-    jaw_inertia: Vector
-
-
-class Geometry(_Table, frozen=True, kw_only=True):
-    """How far the rows of the DH table are from nominal, rad and m."""
-
-    alpha_error: Entry
-    a_error: Entry
-    theta_error: Entry
-    d_error: Entry
-
-
-class Transmission(_Table, frozen=True, kw_only=True):
-    """Cables between actuators and joints, seen at the joint."""
-
-    stiffness: Positive
-    damping: NotNegative
-    backlash: NotNegative
-    joint_damping: NotNegative
-    joint_armature: NotNegative
-    stop_margin: Positive
-
-
-class Actuators(_Table, frozen=True, kw_only=True):
-    """Rotors and their friction in actuator units."""
-
-    armature: Positive
-    coulomb: Positive
-    viscous: NotNegative
-
-
-class Brakes(_Table, frozen=True, kw_only=True):
-    """Brakes on actuators."""
-
-    friction: NotNegative
-    engage_delay: Delay
-    release_delay: Delay
-
-
-class Motors(_Table, frozen=True, kw_only=True):
-    """Amplifiers."""
-
-    current_noise: Annotated[float, Meta(ge=0.0)]
-
-
-class Sensors(_Table, frozen=True, kw_only=True):
-    """Absolute sensors, in actuator units."""
-
-    absolute_noise: NotNegative
-    absolute_step: Positive
-
-
-class Start(_Table, frozen=True, kw_only=True):
-    """Where the joints are when the rig starts."""
-
-    position: Entry
-    spread: NotNegative
-
-
-class PlantFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A plant file: how this one arm differs from its model, and what the model leaves out."""
-
-    title: str
-    arm: str
-    inertia: Inertia
-    geometry: Geometry
-    transmission: Transmission
-    actuators: Actuators
-    brakes: Brakes
-    motors: Motors
-    sensors: Sensors
-    start: Start
-
-
-def load_plant(name_or_path: str) -> tuple[PlantFile, str]:
-    """Return a plant file and the SHA-256 of its text; a name without a slash is a shipped one.
-
-    Raises:
-        PlantError: The file is absent or malformed.
-    """
-    folder = Path(__file__).resolve().parent / "plants"
-    path = Path(name_or_path)
-    if path.suffix != ".toml" and path.name == name_or_path:
-        path = folder / f"{name_or_path}.toml"
-    if not path.is_file():
-        shipped = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
-        raise PlantError(f"plant {name_or_path!r}: no file {path}; give a path, or one of the shipped ones: {shipped}")
-    text = path.read_bytes()
-    try:
-        plant = msgspec.convert(tomllib.loads(text.decode()), PlantFile)
-    except (msgspec.ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PlantError(f"{path}: {error}; compare with {folder / 'psm_classic.toml'}") from error
-    return plant, hashlib.sha256(text).hexdigest()
-
-
-def _check_sizes(plant: PlantFile, n_joints: int, n_axes: int) -> None:
-    for table in ("inertia", "geometry", "transmission", "actuators", "brakes", "sensors", "start"):
-        values = getattr(plant, table)
-        for key in values.__struct_fields__:
-            value = getattr(values, key)
-            if not isinstance(value, list) or key in ("jaw_com", "jaw_inertia"):
-                continue
-            expected = n_joints if table in ("inertia", "geometry") else n_axes
-            if len(value) != expected:
-                raise PlantError(
-                    f"the plant's {table}.{key} has {len(value)} entries, its arm {plant.arm} needs {expected}: "
-                    "one per DH row for inertia and geometry, one per axis elsewhere"
-                )
 
 
 def _numbers(values: Any) -> str:  # noqa: ANN401
@@ -209,7 +70,7 @@ def make_mjcf(record: np.void, plant: PlantFile) -> str:
     n_joints, n_axes = int(record["n_joints"]), int(record["n_axes"])
     if int(record["convention"]) != Convention.MODIFIED:
         raise PlantError(f"the plant {plant.title!r} needs an arm in the modified DH convention; rewrite its rows so")
-    _check_sizes(plant, n_joints, n_axes)
+    check_sizes(plant, n_joints, n_axes)
     geometry, transmission, actuators = plant.geometry, plant.transmission, plant.actuators
     # Constraints are soft in MuJoCo: with their usual impedance (0.9) a braked arm would creep down and the light links
     # of the wrist would be pressed far into their stops.
@@ -279,8 +140,8 @@ def _show_mujoco() -> None:
 
 
 _show_mujoco()
-mj_step = types.ExternalFunction("mj_step", types.void(types.intp, types.intp))
-mj_kinematics = types.ExternalFunction("mj_kinematics", types.void(types.intp, types.intp))
+mj_step: Any = types.ExternalFunction("mj_step", types.void(types.intp, types.intp))
+mj_kinematics: Any = types.ExternalFunction("mj_kinematics", types.void(types.intp, types.intp))
 
 PLANT = np.dtype(
     [
@@ -326,14 +187,14 @@ PLANT = np.dtype(
 _PLANT, _FAULTS, _INPUTS, _OUTPUTS = (array_of(dtype) for dtype in (PLANT, FAULTS, BOARD_INPUTS, BOARD_OUTPUTS))
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def _floats_at(typingctx: Any, address: Any) -> Any:  # noqa: ANN401
     """Return a pointer to float64 from an integer address."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ANN401
         return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(types.float64)(types.int64), codegen
+    return types.CPointer(types.float64)(types.int64), codegen  # type: ignore[attr-defined]
 
 
 @kernel(types.float64[::1](types.int64, types.int64))

@@ -76,13 +76,14 @@ class Rig:
     Args:
         config: The daemon's configuration; it must have a [rig].
         run_dir: Where `truth` and `faults` are made.
+        real_time: Its truth is stamped by the real clock.
 
     Raises:
         HilError: The configuration has no rig, its period is no multiple of the firmware's tick, or the plant is
             not one of its arm.
     """
 
-    def __init__(self, config: Config, run_dir: Path) -> None:
+    def __init__(self, config: Config, run_dir: Path, *, real_time: bool = False) -> None:
         if config.rig is None:
             raise HilError("the configuration has no [rig]: add one with the plant and the seed of the emulated arm")
         period_ns = round(config.cycle.period * 1e9)
@@ -96,9 +97,8 @@ class Rig:
         self.config = config
         self.plant = Plant(config.arm.description, config.rig.plant, seed)
         self._firmware = native.new_firmware(seed % 2**32)
-        self.ring = create_ring(
-            paths.truth, TRUTH, CAPACITY, epoch=time.time_ns(), wall_offset_ns=time.time_ns() - time.monotonic_ns()
-        )
+        wall_offset_ns = time.time_ns() - time.monotonic_ns() if real_time else 0
+        self.ring = create_ring(paths.truth, TRUTH, CAPACITY, epoch=time.time_ns(), wall_offset_ns=wall_offset_ns)
         self._shared = create_records(paths.faults, FAULTS)
         self._shared["supported"] = ALL_FAULTS
         self._shared["n_axes"] = self.plant.record["n_axes"]
@@ -114,9 +114,11 @@ class Rig:
         self._truth = np.zeros(1, TRUTH)
         baud = config.driver.baud
         # Two faults of one run must not fall together only because the lanes draw alike.
-        self._world = (self.record, self.plant.record, self._shared, np.zeros(1, FAULTS))
-        self._world += (make_lane(baud, 2 * seed + 1), make_lane(baud, 2 * seed + 2))
-        self._world += (self.plant.inputs, self.plant.outputs)
+        to_device, to_host = make_lane(baud, 2 * seed + 1), make_lane(baud, 2 * seed + 2)
+        faults = np.zeros(1, FAULTS)
+        board = (self.plant.inputs, self.plant.outputs)
+        self._world: list[Any] = [self.record, self.plant.record, self._shared, faults, to_device, to_host, *board]
+        self._world.append(self._truth)
 
     @property
     def truth(self) -> np.void:
@@ -138,7 +140,7 @@ class Rig:
         record = self.record[0]
         record["input"][: len(host_bytes)] = np.frombuffer(host_bytes, np.uint8)
         record["input_count"] = len(host_bytes)
-        simulate_tick(*self._world, self._truth)
+        simulate_tick(*self._world)
         count = int(record["output_count"])
         record["output_count"] = 0
         record["bytes_out"] += count
@@ -153,11 +155,11 @@ class Rig:
             lockstep: The barrier, shape (1,), dtype LOCKSTEP.
         """
         self.record["host_fd"], self.record["port_fd"] = host_fd, port_fd
-        world = (*self._world, self._truth, self.ring.header, self.ring.slots)
+        world = [*self._world, self.ring.header, self.ring.slots]
         if lockstep is None:
             run_real(*world)
         else:
-            run_lockstep(*world, lockstep)
+            run_lockstep(*[*world, lockstep])
 
     def stop(self) -> None:
         """Let `run` return."""
@@ -213,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _serve(paths: RunDir, *, lockstep: bool) -> int:
     config = msgspec.json.decode(paths.config.read_bytes(), type=Config)
-    rig = Rig(config, paths.path)
+    rig = Rig(config, paths.path, real_time=not lockstep)
     barrier = map_records(paths.lockstep, LOCKSTEP) if lockstep else None
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -235,7 +237,7 @@ def _serve(paths: RunDir, *, lockstep: bool) -> int:
         thread = threading.Thread(target=loop, name="rig")
         thread.start()
         ready.wait()
-        assert config.rig is not None  # noqa: S101 - Rig has checked it
+        assert config.rig is not None
         info = RigInfo(
             pid=os.getpid(),
             port=port.name,

@@ -23,7 +23,7 @@ TRUTH = np.dtype(
         (
             "tick",
             "u8",
-        ),  # host periods simulated so far; in lock-step the core's tick whose command was the last in time
+        ),  # host periods simulated so far; in lock-step, the core's ticks
         ("t_ns", "i8"),  # when this state was reached: CLOCK_MONOTONIC, or tick x period in lock-step
         ("firmware_time_us", "u8"),  # the firmware's clock: it ticks every 250 us of the rig's time
         ("faults", "u8"),  # hil.faults.Fault bits in force

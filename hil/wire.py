@@ -53,7 +53,7 @@ def make_lane(baud: int, seed: int) -> Array:
 @kernel(types.float64(_LANE))
 def _draw(lane: Array) -> float:
     lane[0].random += GOLDEN
-    return uniform(mix(lane[0].random))  # type: ignore[no-any-return]
+    return uniform(mix(lane[0].random))
 
 
 @kernel(types.void(_LANE, _FAULTS, _FAULTS, types.int64, types.int64))
@@ -103,7 +103,7 @@ def put_byte(lane: Array, faults: Array, counts: Array, byte: int, now_ns: int, 
     ends = byte == 0  # a frame ends with its delimiter
     if is_garbled:
         lane[0].random += GOLDEN
-        byte = np.int64(mix(lane[0].random) >> np.uint64(56))
+        byte = int(np.int64(mix(lane[0].random) >> np.uint64(56)))
         counts[0].bytes_garbled += 1
     if c.dropping:
         c.free_ps += c.byte_ps
@@ -116,7 +116,7 @@ def put_byte(lane: Array, faults: Array, counts: Array, byte: int, now_ns: int, 
     if rate > 0.0 and not c.dropping and c.frame_start >= c.tail and _draw(lane) < rate:
         counts[0].frames_duplicated += 1
         for i in range(c.frame_start, c.head):
-            _append(lane, faults, counts, np.int64(c.bytes[i & _MASK]), delay_ns)
+            _append(lane, faults, counts, int(np.int64(c.bytes[i & _MASK])), delay_ns)
 
 
 @kernel(types.int64(_LANE, _FAULTS, _FAULTS, types.int64))
@@ -124,7 +124,7 @@ def take_byte(lane: Array, faults: Array, counts: Array, now_ns: int) -> int:
     """Return the next byte that has arrived by now, or NOTHING; with the wire cut, what arrives is lost."""
     c = lane[0]
     while c.tail < c.head and c.arrival_ns[c.tail & _MASK] <= now_ns:
-        byte = np.int64(c.bytes[c.tail & _MASK])
+        byte = int(np.int64(c.bytes[c.tail & _MASK]))
         c.taken_ns = c.arrival_ns[c.tail & _MASK]
         c.tail += 1
         if not faults[0].wire_cut:

@@ -10,9 +10,8 @@ depth below the RCM (q_3 - 15.6 mm for a Classic), the frames are
     x5 = c5 x4 - s5 z3            z6 = y5 = -s5 x4 - c5 z3        p6 = p5 + a x5
     x6 = c6 x5 - s6 z5            y6 = -s6 x5 - c6 z5             T_base_tip = T_base_6 T_6_tip
 
-Inverse: z3 and hence p5 lie in the plane of x5 and z6, so x5 is the direction of p6 less its part along z6. Two signs
-are free there and for z3 = p5 / L, and one more for s2: eight branches, of which one is within the limits nearly
-everywhere.
+Inverse: z3 and hence p5 lie in the plane of x5 and z6, so x5 is the direction of p6 less its part along z6. A sign is
+free there, one for z3 = p5 / L, and one for s2: eight branches, of which one is within the limits nearly everywhere.
 
 The kernels read their arrays first, compute on scalars, and write last: an array that lives on over a branch or a call
 would have its reference count changed atomically, at several nanoseconds each time.
@@ -253,16 +252,8 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
         0 when solved; else why not. Forward(q) is then T to 1e-12 for an orthonormal T (to 1e-9 where an answer was
         put on a limit).
     """
-    n1, n2, n3, n4, n5, n6, n7, n8 = (
-        q_near[0],
-        q_near[1],
-        q_near[2],
-        q_near[3],
-        q_near[4],
-        q_near[5],
-        q_near[6],
-        q_near[7],
-    )
+    n1, n2, n3, n4 = q_near[0], q_near[1], q_near[2], q_near[3]
+    n5, n6, n7, n8 = q_near[4], q_near[5], q_near[6], q_near[7]
     q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7] = n1, n2, n3, n4, n5, n6, n7, n8
     xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz = _frame_6(arm, T)
     bottom = abs(T[3, 0]) + abs(T[3, 1]) + abs(T[3, 2]) + abs(T[3, 3] - 1.0)
@@ -290,19 +281,23 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
 
     nearest, reachable, shallow, singular = math.inf, False, False, False
     b1, b2, b3, b4, b5, b6 = n1, n2, n3, n4, n5, n6
+    # Where every wrist pitch within the limits has cos(q5) > 0, z3 . x5 > 0 tells a wrist that is turned over from one
+    # that is not, without an arc tangent.
+    never_over = abs(o5 + 0.5 * math.pi) + max(abs(l5), abs(h5)) < 0.5 * math.pi - LIMIT_TOLERANCE
     for _ in range(2):  # x5 and its opposite
-        cx, cy, cz = px - a * vx, py - a * vy, pz - a * vz  # p5
-        depth = math.sqrt(cx * cx + cy * cy + cz * cz)
+        across = norm - a  # p5 = across x5 + along z6
+        depth = math.sqrt(across * across + along * along)
         shallow = shallow or depth < NEAR_AXIS
         for _ in range(2):  # wrist below the RCM and above it
             q3 = depth - depth_0
             if abs(depth) >= NEAR_AXIS and q3 >= l3 - LIMIT_TOLERANCE and q3 <= h3 + LIMIT_TOLERANCE:
                 reachable = True
-                per_depth = 1.0 / depth
-                ux, uy, uz = cx * per_depth, cy * per_depth, cz * per_depth  # z3
-                theta_5 = atan2(-(ux * vx + uy * vy + uz * vz), -(ux * zx + uy * zy + uz * zz))
-                q5 = _copy_within(theta_5 - o5, n5, l5, h5)
+                f, g = across / depth, along / depth  # z3 = f x5 + g z6 = p5 / depth
+                q5 = math.nan
+                if f > 0.0 or not never_over:
+                    q5 = _copy_within(atan2(-f, -g) - o5, n5, l5, h5)
                 if not math.isnan(q5):
+                    ux, uy, uz = f * vx + g * zx, f * vy + g * zy, f * vz + g * zz
                     s2 = math.sqrt(ux * ux + uz * uz)
                     theta_2 = atan2(s2, -uy)
                     for _ in range(2):  # the two signs of s2
@@ -322,7 +317,7 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
                                 b1, b2, b3, b4, b5, b6 = q1, q2, min(max(q3, l3), h3), q4, q5, q6
                         s2, theta_2 = -s2, -theta_2
             depth = -depth
-        vx, vy, vz = -vx, -vy, -vz
+        vx, vy, vz, norm = -vx, -vy, -vz, -norm
     q[0], q[1], q[2], q[3], q[4], q[5] = b1, b2, b3, b4, b5, b6
     if nearest < math.inf:
         return IkStatus.SOLVED
@@ -363,11 +358,12 @@ def branches(arm: Array, T: Array, Q: Array) -> int:
     vx, vy, vz = vx / norm, vy / norm, vz / norm
     count = 0
     for _ in range(2):
-        cx, cy, cz = px - a * vx, py - a * vy, pz - a * vz
-        depth = math.sqrt(cx * cx + cy * cy + cz * cz)
+        across = norm - a
+        depth = math.sqrt(across * across + along * along)
         for _ in range(2):
-            ux, uy, uz = cx / depth, cy / depth, cz / depth
-            theta_5 = atan2(-(ux * vx + uy * vy + uz * vz), -(ux * zx + uy * zy + uz * zz))
+            f, g = across / depth, along / depth
+            theta_5 = atan2(-f, -g)
+            ux, uy, uz = f * vx + g * zx, f * vy + g * zy, f * vz + g * zz
             s2 = math.sqrt(ux * ux + uz * uz)
             for _ in range(2):
                 if abs(depth) >= NEAR_AXIS and abs(s2) >= NEAR_PITCH:
@@ -382,7 +378,7 @@ def branches(arm: Array, T: Array, Q: Array) -> int:
                     count += 1
                 s2 = -s2
             depth = -depth
-        vx, vy, vz = -vx, -vy, -vz
+        vx, vy, vz, norm = -vx, -vy, -vz, -norm
     for i in range(count):
         for j in range(6):
             Q[count + i, j] = Q[i, j]

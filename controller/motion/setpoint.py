@@ -28,6 +28,7 @@ from controller.motion.profile import PROFILE, evaluate, plan_rest_to_rest, plan
 from kinematics.chain import FORWARD, INVERSE
 from kinematics.compiled import Array, array_of, kernel
 from kinematics.description import ARM
+from kinematics.vectors import copy_matrix, copy_vector
 from telemetry.sample import MAX_AXES
 
 __all__ = ["MOTION", "SCRATCH", "Mode", "advance", "begin_stop", "follow", "hold_here", "is_moving", "start"]
@@ -209,10 +210,10 @@ def _start_move(
         joint_path(path, arm, m.q[:], goal, msg.speed)
     else:
         near, rates = scratch[1], scratch[2]
-        near[:] = m.q
+        copy_vector(m.q, near)
         T_start, T_goal = poses[0], poses[1]
         forward(arm, near, T_start)
-        T_goal[:, :] = msg.pose
+        copy_matrix(msg.pose, T_goal)
         linear = m.linear_speed * msg.speed
         if msg.path_speed > 0.0:
             linear = min(linear, msg.path_speed)
@@ -281,7 +282,7 @@ def start(
             return int(code)
     else:
         T = poses[0]
-        T[:, :] = msg.pose
+        copy_matrix(msg.pose, T)
         if not _pose_is_finite(T):
             return _NOT_FINITE
         for i in range(MAX_AXES):
@@ -366,7 +367,7 @@ def advance(
             hold_here(motion)
             return _PATH_FAILED
     else:
-        q[:] = near
+        copy_vector(near, q)
     for i in range(MAX_AXES):
         m.qd[i] = (q[i] - m.q[i]) / m.period
         m.q[i] = q[i]

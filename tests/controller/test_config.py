@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,12 @@ def test_configuration_errors_have_the_packages_root():
         load_config("nonsuch")
     with pytest.raises(ValueError, match="nonsuch"):
         load_config("nonsuch")
+
+
+def test_file_in_the_documentation_is_valid(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "cli.md"
+    block = re.search(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    assert block is not None
+    path = tmp_path / "arm.toml"
+    path.write_text(block.group(1))
+    assert load_config(path).motion.linear_speed == 0.1

@@ -37,8 +37,9 @@ def rig_module(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
-    def make(text):
-        (folder / "stand_in.py").write_text(text)
+    def make(*lines):
+        body = "\n    ".join(lines)
+        (folder / "stand_in.py").write_text(f"import os, signal, sys, time\ndef main(arguments):\n    {body}\n")
         return "stand_in"
 
     return make
@@ -69,7 +70,7 @@ def test_folder_that_cannot_be_made_is_told(strict, tmp_path):
 
 
 def test_process_that_dies_at_start_is_told_with_its_last_words(base, strict, rig_module):
-    config = with_rig(strict, rig_module("import sys; print('the motor is on fire'); sys.exit(3)"))
+    config = with_rig(strict, rig_module("print('the motor is on fire')", "return 3"))
     with pytest.raises(DaemonError, match=r"rig did not start \(exit code 3\)") as caught, Daemon(config):
         pass
     assert "the motor is on fire" in str(caught.value)
@@ -79,13 +80,13 @@ def test_process_that_dies_at_start_is_told_with_its_last_words(base, strict, ri
 
 
 def test_process_that_is_killed_at_start_is_told_by_the_signals_name(base, strict, rig_module):
-    config = with_rig(strict, rig_module("import os; os.kill(os.getpid(), 9)"))
+    config = with_rig(strict, rig_module("os.kill(os.getpid(), 9)"))
     with pytest.raises(DaemonError, match="signal SIGKILL"), Daemon(config):
         pass
 
 
 def test_stop_during_the_start_ends_it_and_leaves_no_process(base, strict, rig_module):
-    module = rig_module("import os, sys, time; open(sys.argv[1] + '/pid', 'w').write(str(os.getpid())); time.sleep(60)")
+    module = rig_module("open(arguments[0] + '/pid', 'w').write(str(os.getpid()))", "time.sleep(60)")
     daemon = Daemon(with_rig(strict, module))
     pid_file = daemon.run_dir.path / "pid"
     seen = []
@@ -125,7 +126,7 @@ def test_processes_of_a_killed_daemon_are_ended_but_never_a_stranger(base, stric
     try:
         children = {"core": ours.pid, "rig": stranger.pid}
         write_atomically(run_dir.descriptor, msgspec.json.encode(_descriptor(children=children)))
-        config = with_rig(strict, rig_module("raise SystemExit(3)"))
+        config = with_rig(strict, rig_module("return 3"))
         with pytest.raises(DaemonError, match="exit code 3"), Daemon(config):
             pass
         assert ours.wait(5) == -signal.SIGKILL
@@ -156,17 +157,16 @@ def _descriptor(children):
 def test_child_ends_with_its_parent_even_when_that_is_killed(tmp_path, rig_module):
     pid_file = tmp_path / "pid"
     module = rig_module(
-        "import os, pathlib, signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
-        "pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\n"
-        "time.sleep(60)"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))",
+        "open(arguments[0], 'w').write(str(os.getpid()))",
+        "time.sleep(60)",
     )
     parent = subprocess.Popen(
         [
             sys.executable,
             "-c",
             "import os, subprocess, sys, time\n"
-            "subprocess.Popen([sys.executable, '-m', 'controller.child', str(os.getpid()), '0', *sys.argv[1:]])\n"
+            "subprocess.Popen([sys.executable, '-m', 'controller.child', str(os.getpid()), '0', '-', *sys.argv[1:]])\n"
             "time.sleep(60)",
             module,
             str(pid_file),

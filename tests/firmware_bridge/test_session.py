@@ -59,19 +59,33 @@ NAN, INF = float("nan"), float("inf")
         ("brake", 2),
     ],
 )
-def test_a_wrong_configuration_is_refused_by_the_name_of_its_field(bench, field, value):
+@pytest.mark.parametrize("axis", [0, 3, 6])
+def test_a_wrong_configuration_is_refused_by_the_name_of_its_field(bench, field, value, axis):
     bench.hello()
     configuration = bench.configuration()
     if field in configuration.dtype.names:
         configuration[field] = value
         axis = 0
     else:
-        axis = 3
         configuration["axes"][field][0, axis] = value
     ((_, payload),) = bench.ask(MessageType.CONFIGURE, configuration.tobytes())
     refused, refused_axis, crc = np.frombuffer(payload, "<u4")
     assert (configure_field(int(refused)), refused_axis, crc) == (field, axis, 0)
     assert bench.command(OFF)["fault"] == DeviceFault.NOT_CONFIGURED
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [
+        {"host_period_us": 250, "watchdog_us": 500},
+        {"host_period_us": 100_000, "watchdog_us": 1_000_000},
+        {"brake_delay_us": 1_000_000},
+        {"brake": 0},
+    ],
+)
+def test_a_configuration_at_the_edge_of_what_is_allowed_is_taken(bench, edge):
+    bench.hello()
+    assert bench.configure(**edge)["refused_field"] == 0
 
 
 def test_no_configuration_is_taken_while_powered(bench):

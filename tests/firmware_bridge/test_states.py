@@ -152,6 +152,23 @@ def test_a_current_that_is_not_the_commanded_one_kills_within_two_milliseconds(b
     assert (feedback["fault"], feedback["fault_axis"]) == (DeviceFault.OVERCURRENT, 4)
 
 
+@pytest.mark.parametrize("offset", [0.45, -0.45])
+def test_a_quarter_of_the_largest_current_may_be_missing(bench, offset):
+    bench.powered(effort=1.0)
+    for _ in range(40):
+        bench.inputs["current"][0, :7] += offset
+        assert bench.tick()["power"] == 1
+        bench.command(ON, effort=1.0)
+
+
+def test_a_mismatch_counts_only_while_it_lasts(bench):
+    bench.powered()
+    for k in range(80):
+        bench.inputs["current"][0, 6] = 1.0 if k % 8 else 0.0  # seven ticks of every eight
+        assert bench.tick()["power"] == 1
+        bench.command(ON)
+
+
 def test_current_noise_and_short_lag_are_no_fault(bench):
     bench.powered()
     rng = np.random.default_rng(1)
@@ -245,7 +262,10 @@ BAD_COMMANDS = {
 
 
 @pytest.mark.parametrize("bad", BAD_COMMANDS.values(), ids=BAD_COMMANDS)
-def test_a_bad_command_kills_in_the_next_tick(bench, bad):
+@pytest.mark.parametrize("axis", [None, 0, 6])
+def test_a_bad_command_kills_in_the_next_tick(bench, bad, axis):
+    if axis is not None and "n_axes" not in bad:  # one axis alone
+        bad = {name: np.where(np.arange(7) == axis, value, 0.0) for name, value in bad.items()}
     bench.ready()
     bench.command(SET_REFERENCE)
     bench.command(OFF)
@@ -275,6 +295,31 @@ def test_gains_that_overflow_are_clamped_and_kill_when_their_sum_is_no_number(be
         assert outputs["power"] == (k < 83)  # at the period's end the set-point's velocity is 0, the axis' is not
     assert bench.is_dead()
     assert bench.command(ON)["fault"] == DeviceFault.BAD_COMMAND
+
+
+def test_what_is_just_allowed_is_no_fault(bench):
+    bench.ready()
+    bench.command(SET_REFERENCE)
+    bench.command(OFF)
+    for _ in range(7):
+        bench.command(ON, position=1.5, velocity=3.0, kp=1e-9, kd=1e-9)
+        bench.tick(4)
+    assert bench.outputs["power"][0] == 1
+
+
+def test_one_and_eight_axes_are_driven(bench_class):
+    for n_axes in (1, 8):
+        bench = bench_class()
+        bench.hello()
+        assert bench.configure(n_axes=n_axes)["refused_field"] == 0
+        bench.tick()
+        bench.command(OFF, n_axes=n_axes)
+        for _ in range(7):
+            feedback = bench.command(ON, n_axes=n_axes, effort=np.arange(1, n_axes + 1) * 0.1)
+            bench.tick(4)
+        assert feedback["axes"].size == n_axes
+        np.testing.assert_allclose(bench.outputs["current"][0, :n_axes], 0.05 * np.arange(1, n_axes + 1), rtol=1e-6)
+        assert not bench.outputs["current"][0, n_axes:].any()
 
 
 @pytest.mark.parametrize("bad", [{"mode": 3}, {"mode": 255}, {"clear": 2}])

@@ -1,13 +1,19 @@
 """The emulated arm's body: that it is a body, and another one than the controller believes."""
 
+from pathlib import Path
+
+import msgspec
 import mujoco
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hil
 from hil.faults import FAULTS
-from hil.plant import Plant, PlantError, load_plant, make_mjcf, plant_pose, plant_substep
+from hil.noise import GOLDEN, gaussian, mix, uniform
+from hil.plant import Plant, make_mjcf, plant_pose, plant_substep
+from hil.plant_file import PlantError, load_plant
 from kinematics.chain import forward
 from kinematics.description import load_arm
 from kinematics.dynamics import gravity_effort
@@ -101,8 +107,6 @@ def test_friction_differs_by_a_fifth_or_more_at_every_joint(plant, arm):
 
 def test_without_tolerances_the_body_is_the_kinematic_chain(arm):
     file, _ = load_plant("psm_classic")
-    import msgspec
-
     zero = [0.0] * 6
     exact = msgspec.structs.replace(
         file,
@@ -257,8 +261,6 @@ def test_absolute_sensors_are_noisy_quantised_and_without_bias(plant):
 
 
 def test_noise_has_the_distribution_it_claims():
-    from hil.noise import GOLDEN, gaussian, mix, uniform
-
     counters = [np.uint64(k * int(GOLDEN) % 2**64) for k in range(20_000)]
     draws = np.array([gaussian(mix(counter)) for counter in counters])
     assert abs(draws.mean()) < 0.03
@@ -272,8 +274,6 @@ def test_noise_has_the_distribution_it_claims():
 
 def test_mix_is_splitmix64():
     """First outputs for seed 1234567, as listed by the reference implementation's users (Rosetta Code, Splitmix64)."""
-    from hil.noise import GOLDEN, mix
-
     counter, drawn = 1234567, []
     for _ in range(3):
         counter = (counter + int(GOLDEN)) % 2**64
@@ -334,10 +334,6 @@ def test_errors_of_a_plant_file_name_what_is_wrong(change, said, tmp_path):
 
 
 def load_plant_text():
-    from pathlib import Path
-
-    import hil
-
     return (Path(hil.__file__).parent / "plants" / "psm_classic.toml").read_text()
 
 

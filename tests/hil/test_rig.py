@@ -198,7 +198,7 @@ def test_frozen_encoder_stands_still_while_the_arm_moves(host):
     host.hold(start, 2)
     seen = host.feedback["axes"]["position"][0]
     before = host.truth["actuator_position"][0]
-    host.hold(start + [0.01, 0, 0, 0, 0, 0, 0], 30)
+    host.hold(start + np.array([0.01, 0, 0, 0, 0, 0, 0]), 30)
     assert host.feedback["axes"]["position"][0] == seen
     assert abs(host.truth["actuator_position"][0] - before) > 5e-3
 
@@ -250,7 +250,7 @@ def test_jammed_axis_does_not_move(host):
     hold = host.enable(effort=gravity_on_actuators(host))
     host.faults.jam_axis(0)
     before = host.truth["actuator_position"][0]
-    host.hold(hold + [0.003, 0, 0, 0, 0, 0, 0], 50)
+    host.hold(hold + np.array([0.003, 0, 0, 0, 0, 0, 0]), 50)
     assert abs(host.truth["actuator_position"][0] - before) < 1e-4
     assert abs(host.truth["motor_effort"][0]) > 1.0
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -76,7 +75,7 @@ def test_rig_tells_who_it_is_serves_the_driver_and_cleans_up(start):
     run_dir, process, _ = start()
     info = json.loads((run_dir / "rig.json").read_text())
     assert info["pid"] == process.pid
-    assert info["port"] == os.readlink(run_dir / "port")
+    assert info["port"] == str((run_dir / "port").readlink())
     assert info["firmware_digest"] == native.source_digest()
     assert info["seed"] == 1
     driver = driver_of(run_dir)

@@ -127,9 +127,16 @@ def test_branches_are_all_different(psm_description, random_positions):
         assert distances.min() > 1e-6
 
 
-def test_inverse_takes_the_branch_nearest_to_where_it_starts(psm_description, random_positions):
-    """Against brute force: of all branches with all turns within the limits, the nearest one."""
+@pytest.mark.parametrize("wide", [False, True])
+def test_inverse_takes_the_branch_nearest_to_where_it_starts(psm_description, random_positions, wide):
+    """Against brute force: of all branches with all turns within the limits, the nearest one.
+
+    An arm with wide limits has up to eight branches inside them, and its wrist can turn over.
+    """
     arm = psm_description.record
+    if wide:
+        arm[0]["position_min"][[0, 1, 4, 5]], arm[0]["position_max"][[0, 1, 4, 5]] = -3.0, 3.0
+        arm[0]["position_min"][2] = -0.3
     low, high = arm[0]["position_min"][:6], arm[0]["position_max"][:6]
     angles = [0, 1, 3, 4, 5]
     T, branches, q_back = np.zeros((4, 4)), np.zeros((16, 8)), np.zeros(8)
