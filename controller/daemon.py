@@ -38,6 +38,7 @@ LOOK = 0.01  # s between looks at the processes
 RESTARTS = 5  # of one process ...
 RESTART_WINDOW = 60.0  # ... within so many s; then it is left alone and said so
 GRACE = 3  # s that rig, gateway and recorder outlive a daemon that was killed: the core's ramp takes 2
+ORPHANS_END = GRACE + 2.0  # s: then a killed daemon's processes have ended, or are
 LOG_TAIL = 15  # lines of a process's last words
 STOP_SECONDS = {"core": 4.0, "recorder": 8.0, "gateway": 2.0, "rig": 2.0}  # in this order; then SIGKILL
 VITAL = ("rig", "core")
@@ -158,7 +159,7 @@ class Daemon:
         """Remove what a killed daemon left; its processes end by themselves, wait for that."""
         left = self.run_dir.read_descriptor()
         pids = [pid for pid in (left.children.values() if left else ()) if self._is_ours(pid)]
-        deadline = time.monotonic() + GRACE + 2.0
+        deadline = time.monotonic() + ORPHANS_END
         while any(self._is_ours(pid) for pid in pids) and time.monotonic() < deadline:
             time.sleep(LOOK)
         for pid in pids:

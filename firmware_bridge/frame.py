@@ -7,7 +7,7 @@ Sources: S. Cheshire, M. Baker, "Consistent overhead byte stuffing", IEEE/ACM Tr
 CRC is that of IEEE 802.3 and zlib (reflected polynomial 0xEDB88320).
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba.core import types
@@ -170,13 +170,6 @@ def parse_frame(wire: np.ndarray[Any, Any], start: int, count: int, frame: np.nd
     if crc != crc32(frame, end):
         return BAD
     return end - HEADER
-
-
-class Frame(NamedTuple):
-    """One message as it was received."""
-
-    type: int
-    payload: bytes
 
 
 def make_frame(type_: int, payload: bytes) -> bytes:

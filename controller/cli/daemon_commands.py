@@ -163,16 +163,17 @@ def arms(as_json: JsonOption = False) -> None:
         console.print("No arm runs. Start one: trocar up psm_emulated")
     console.print(f"Configurations: {', '.join(shipped_configs())}")
     for arm in shipped:
-        table = Table("axis", "type", "from", "to", "velocity", "effort", title=f"{arm.name}: {arm.title}")
+        table = Table(title=f"{arm.name}: {arm.title}", box=None, padding=(0, 1))
+        table.add_column("axis", no_wrap=True)
+        for title in ("from", "to", "velocity", "effort"):
+            table.add_column(title, justify="right", no_wrap=True)
         for axis in arm.file.axes:
-            angular = axis.type == "revolute"
-            unit, effort = ("rad", "N·m") if angular else ("m", "N")
+            unit, effort = ("rad", "N·m") if axis.type == "revolute" else ("m", "N")
             table.add_row(
                 axis.name,
-                axis.type,
-                f"{axis.position_min:g} {unit}",
-                f"{axis.position_max:g} {unit}",
-                f"{axis.velocity_max:g} {unit}/s",
-                f"{axis.effort_max:g} {effort}",
+                f"{axis.position_min:.4g} {unit}",
+                f"{axis.position_max:.4g} {unit}",
+                f"{axis.velocity_max:.4g} {unit}/s",
+                f"{axis.effort_max:.4g} {effort}",
             )
         console.print(table)

@@ -77,7 +77,10 @@ def _picture(daemon: "Descriptor", newest: dict[str, dict[str, Any]], subscriber
         if state.get("fault"):
             head.append(f"\n{_explanation(state['fault'])}", shade("operating_state", "red"))
 
-    table = Table("axis", "position", "set-point", "error", "velocity", "effort", "within limits")
+    table = Table("axis", box=None, padding=(0, 1))
+    for title in ("position", "error", "velocity", "effort"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("within limits", no_wrap=True)
     row = 0
     for measured_topic, setpoint_topic in (("measured_js", "setpoint_js"), ("jaw/measured_js", "jaw/setpoint_js")):
         measured, setpoint = newest.get(measured_topic), newest.get(setpoint_topic)
@@ -89,11 +92,10 @@ def _picture(daemon: "Descriptor", newest: dict[str, dict[str, Any]], subscriber
             part = (position - axis.position_min) / (axis.position_max - axis.position_min)
             table.add_row(
                 axis.name,
-                f"{position * scale:9.3f} {unit}",
-                f"{setpoint['position'][i] * scale:9.3f} {unit}",
-                f"{(position - setpoint['position'][i]) * scale:8.3f} {unit}",
-                f"{measured['velocity'][i] * scale:8.2f} {unit}/s",
-                f"{measured['effort'][i]:7.3f} {effort}",
+                f"{position * scale:.3f} {unit}",
+                f"{(position - setpoint['position'][i]) * scale:+.3f} {unit}",
+                f"{measured['velocity'][i] * scale:.2f} {unit}/s",
+                f"{measured['effort'][i]:.3f} {effort}",
                 _bar(part),
                 style=shade(measured_topic),
             )
@@ -117,7 +119,7 @@ def _explanation(code: int) -> str:
     return f"{entry.name}: {entry.cause} {entry.remedy}"
 
 
-def _bar(part: float, width: int = 20) -> str:
+def _bar(part: float, width: int = 16) -> str:
     index = min(width - 1, max(0, int(part * width)))
     return "·" * index + "█" + "·" * (width - 1 - index)
 

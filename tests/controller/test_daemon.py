@@ -117,7 +117,7 @@ def test_descriptor_of_a_killed_daemon_is_not_running(base):
 
 
 def test_processes_of_a_killed_daemon_are_ended_but_never_a_stranger(base, strict, rig_module, monkeypatch):
-    monkeypatch.setattr("controller.daemon.GRACE", -1.5)
+    monkeypatch.setattr("controller.daemon.ORPHANS_END", 0.2)
     run_dir = RunDir(base / "PSM1")
     run_dir.create()
     sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]

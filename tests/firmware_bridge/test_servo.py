@@ -58,10 +58,10 @@ def test_velocity_is_that_of_the_cubic(bench_class):
     bench = bench_class().ready(brake=0, watchdog_us=100_000, current_max=1000.0)
     bench.command(ON)
     bench.tick()
-    bench.command(ON, position=0.001, velocity=2.0, kd=1.0)
+    p1, v1, period = 0.003, 2.0, 0.001
+    bench.command(ON, position=p1, velocity=v1, kd=1.0)
     for k in range(1, 5):
         u = k / 4
-        p1, v1, period = 0.001, 2.0, 0.001
         expected = ((-6 * u**2 + 6 * u) * p1 + (3 * u**2 - 2 * u) * period * v1) / period
         assert bench.tick()["current"][0] * EFFORT_PER_AMP == pytest.approx(expected, abs=1e-6)
 

@@ -160,6 +160,15 @@ def test_every_truncated_or_flipped_command_is_ignored(bench):
     assert bench.command(ON, sequence=1000)["echo"] == 1000
 
 
+def test_a_truncated_frame_is_not_completed_by_the_one_before_it(bench, reference_codec):
+    """The bytes that it lacks may still be in the buffer."""
+    hello = reference_codec[2](MessageType.HELLO, np.uint32(PROTOCOL_HASH).tobytes())
+    for length in range(1, len(hello) - 1):
+        bench.hello()
+        bench.receive(hello[:length] + b"\0")
+        assert bench.transmit() == b""
+
+
 @given(st.binary(max_size=2000))
 @settings(max_examples=100, deadline=None)
 def test_after_any_garbage_the_next_frame_is_understood(bench_class, garbage):
@@ -181,7 +190,7 @@ def test_valid_frames_that_are_no_command_for_this_device_do_nothing(bench, refe
     assert bench.command(OFF)["fault"] == DeviceFault.NONE
 
 
-@pytest.mark.parametrize("age", [0, 1, 5, 2**31 - 1])
+@pytest.mark.parametrize("age", [0, 1, 5, 2**31 - 1, 2**31])
 def test_an_old_command_is_not_executed_and_not_answered(bench, age):
     bench.powered()
     if age > bench.sequence:  # as far on as a command may go, so that so old a number is not newer

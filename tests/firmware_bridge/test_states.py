@@ -255,6 +255,7 @@ BAD_COMMANDS = {
     "kd": {"kd": -0.1},
     "gain": {"kd": float("nan")},
     "axes": {"n_axes": 6},
+    "no_axes": {"n_axes": 0},
     "range": {"kp": 1.0, "position": 1.6},
     "low": {"kp": 1.0, "position": -1.6},
     "fast": {"kd": 1.0, "velocity": 3.1},
@@ -276,7 +277,9 @@ def test_a_bad_command_kills_in_the_next_tick(bench, bad, axis):
     assert feedback["axes"].size == 7
     bench.tick()
     assert bench.is_dead()
-    assert bench.command(ON)["fault"] == DeviceFault.BAD_COMMAND
+    feedback = bench.command(ON)
+    assert feedback["fault"] == DeviceFault.BAD_COMMAND
+    assert feedback["fault_axis"] == (-1 if "n_axes" in bad else axis or 0)
 
 
 def test_gains_that_overflow_are_clamped_and_kill_when_their_sum_is_no_number(bench):
@@ -394,6 +397,17 @@ def test_clearing_leads_to_off_and_the_next_on_to_power(bench, mode):
     bench.tick()
     assert bench.is_dead()
     assert status(bench.command(ON, clear=1)) & Status.POWERED
+
+
+def test_a_new_session_may_clear_with_its_first_command(bench):
+    """Whatever flag the session before it held."""
+    bench.powered()
+    fail(bench)
+    bench.inputs["estop_open"] = 1
+    bench.tick()
+    bench.command(SET_REFERENCE, clear=1)  # clears nothing, and leaves the flag set
+    bench.hello()
+    assert bench.command(ON, clear=1)["fault"] == DeviceFault.NONE
 
 
 def test_the_first_fault_is_kept(bench):
