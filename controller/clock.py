@@ -83,7 +83,9 @@ CLOCK_MONOTONIC = 1  # linux/time.h
 TIMER_ABSTIME = 1
 SECOND_NS = 1_000_000_000
 SPINS = 200  # looks at the barrier before the CPU is offered to others
-WAIT_AFTER_STOP = 2_000_000  # yields at the barrier, once asked to stop, before the rig is given up
+YIELDS = 2000  # offers before it sleeps between looks: a client that thinks, or a rig that is gone
+NAP_NS = 50_000
+NAPS_AFTER_STOP = 20_000  # naps at the barrier, once asked to stop, before the rig is given up: a second
 
 
 @kernel(NOW)
@@ -128,7 +130,6 @@ def wait_lockstep(clock: Array, lockstep: Array, link: Array, ring: Array) -> in
     c = clock[0]
     w = lockstep[0]
     spins = 0
-    yields_after_stop = 0
     while True:
         fence_acquire()
         if w.shutdown:
@@ -148,12 +149,14 @@ def wait_lockstep(clock: Array, lockstep: Array, link: Array, ring: Array) -> in
         if c.granted > 0 and rig_is_done and lag(ring) * 2 < ring[0].capacity:
             break
         spins += 1
-        if spins > SPINS:
+        if spins > SPINS + YIELDS:
+            if c.stop and spins > SPINS + YIELDS + NAPS_AFTER_STOP:
+                return -1
+            c.timespec[0] = 0
+            c.timespec[1] = NAP_NS
+            clock_nanosleep(CLOCK_MONOTONIC, 0, c.timespec.ctypes.data, 0)
+        elif spins > SPINS:
             sched_yield()
-            if c.stop:
-                yields_after_stop += 1
-                if yields_after_stop > WAIT_AFTER_STOP:
-                    return -1
     fence_acquire()
     w.active = 1
     c.granted -= 1

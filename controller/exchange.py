@@ -90,6 +90,7 @@ class CoreLink:
         self._mailbox = mailbox
         self._message = np.zeros(1, MESSAGE)
         self._unattended: dict[int, bytes] = {}
+        self._granted_until = 0
         self._reader = RingReader(ring, GATEWAY_SLOT, oldest=True)
         while len(self.drain()):
             pass
@@ -177,7 +178,14 @@ class CoreLink:
         """Whether the core has ticks left of the newest grant."""
         return self.lockstep is not None and not await_grant(self.lockstep, 0)
 
+    @property
+    def ticks_left(self) -> int:
+        """Lock-step: how many ticks of the newest grant are still to be run, unless it ends early."""
+        assert self.lockstep is not None, "time in the real clock's pace is not granted"
+        return max(0, self._granted_until - int(self.lockstep["core_tick"][0])) if self.granting else 0
+
     def grant(self, ticks: int, stop_id: int = 0, stop_states: int = 0) -> None:
         """Lock-step: let the core run some ticks, fewer if the stop condition comes true."""
-        assert self.lockstep is not None, "time in the real clock's pace cannot be granted"
+        assert self.lockstep is not None, "time in the real clock's pace is not granted"
+        self._granted_until = int(self.lockstep["core_tick"][0]) + ticks
         grant(self.lockstep, ticks, stop_id, stop_states)

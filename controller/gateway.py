@@ -60,7 +60,9 @@ PATIENCE = 5.0  # s: a client that waits asks again every second, so one that do
 STOP_TIME = 2.0  # s: a stop switches off after so long even if the hold has not come to its end
 POLL_MS = 1  # real time
 SPINS = 400  # looks at a grant that may be over within microseconds, before sleeping
-NAP = 50e-6  # s between later looks
+NAP = 50e-6  # s of sleep per tick that is still to be run: core and rig need the CPUs more, and samples come in batches
+LONGEST_NAP = 2e-3  # s; a grant may end early
+FEW_TICKS = 8  # for so few it is worth staying awake
 
 
 @dataclass
@@ -164,8 +166,10 @@ class Gateway:
         """Lock-step: when the core has used up its ticks, give it those that the next waiting request needs."""
         lockstep = self.link.lockstep
         assert lockstep is not None
-        if not await_grant(lockstep, SPINS):
-            time.sleep(NAP)
+        left = self.link.ticks_left
+        if left > FEW_TICKS:
+            time.sleep(min(LONGEST_NAP, NAP * left))
+        if not await_grant(lockstep, SPINS if left <= FEW_TICKS else 0):
             return
         self._drain()  # everything up to the grant's end, before anybody is given more time
         if self._pending:

@@ -18,7 +18,6 @@ __all__ = [
     "BAD",
     "CHECK",
     "HEADER",
-    "Frame",
     "cobs_decode",
     "cobs_encode",
     "crc32",

@@ -75,14 +75,13 @@ class Listener:
             silent_since = time.monotonic()
             while True:
                 message = subscriber.receive(0.1)
-                if message is None:
+                if message is None or message.topic != self._topic:
+                    if message is not None:
+                        self._ready.set()
                     if self._until is not None and time.monotonic() - silent_since > 2.0:
                         break
                     continue
                 silent_since = time.monotonic()
-                if message.topic != self._topic:
-                    self._ready.set()
-                    continue
                 self.newest = int(message.data["seq"])
                 self.first = self.first or self.newest
                 self.received += 1
@@ -205,9 +204,9 @@ def run_demo(
                 motion.wait(timeout=5.0)
             except ArmFault as fault:
                 faults.append(
-                    {"code": int(fault.code), "name": fault.name, "cause": fault.cause, "remedy": fault.remedy}
+                    {"code": int(fault.code), "name": fault.code.name, "cause": fault.cause, "remedy": fault.remedy}
                 )
-                show(f"FAULT {int(fault.code)} {fault.name}", f"Cause:  {fault.cause}\nRemedy: {fault.remedy}")
+                show(f"FAULT {int(fault.code)} {fault.code.name}", f"Cause:  {fault.cause}\nRemedy: {fault.remedy}")
             arm.wait_state(OperatingState.FAULT, timeout=5.0)
 
             tell("Releasing the e-stop, enabling again, parking")
@@ -235,7 +234,7 @@ def run_demo(
             "watchdog_ms": config.driver.watchdog * 1e3,
             "feedback_timeout_ms": config.cycle.feedback_timeout * 1e3,
             "stream_timeout_ms": config.stream.timeout * 1e3,
-            "scheduler": status.scheduler,
+            "scheduler": str((status.core or {}).get("scheduler", "unknown")),
         },
     )
 
