@@ -5,6 +5,9 @@ In lock-step nothing looks at a wall clock. One barrier a tick: the core has run
 A client grants the ticks, so it too takes part in the determinism: time stands still while it thinks.
 """
 
+import platform
+from typing import Any
+
 import numpy as np
 from numba.core import types
 
@@ -18,11 +21,17 @@ __all__ = [
     "FINISH",
     "LOCKSTEP",
     "NOW",
+    "CORE_TICK",
+    "GRANT",
+    "GRANT_DONE",
+    "RIG_TICK",
     "WAIT",
+    "await_change",
     "finish_lockstep",
     "finish_real",
     "now_lockstep",
     "now_real",
+    "tell_change",
     "wait_lockstep",
     "wait_real",
 ]
@@ -62,6 +71,12 @@ CLOCK = np.dtype(
     align=True,
 )
 
+
+def _offset(record: np.dtype[Any], field: str) -> int:
+    """Return where in a record a field is, in bytes."""
+    return int((record.fields or {})[field][1])
+
+
 _CLOCK, _LOCKSTEP, _LINK = array_of(CLOCK), array_of(LOCKSTEP), array_of(LINK)
 
 WAIT = types.int64(_CLOCK, _LOCKSTEP, _LINK, array_of(RING_HEADER))
@@ -73,19 +88,45 @@ NOW = types.int64(_CLOCK)
 FINISH = types.void(_CLOCK, _LOCKSTEP, _LINK, array_of(SAMPLE))
 """finish(clock, lockstep, link, sample): the cycle's command is on the wire and its sample in the ring."""
 
-clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
-clock_nanosleep = types.ExternalFunction(
+clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
+clock_nanosleep: Any = types.ExternalFunction(
     "clock_nanosleep", types.int32(types.int32, types.int32, types.intp, types.intp)
 )
-sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
+
+_syscall: Any = types.ExternalFunction(
+    "syscall", types.int64(types.int64, types.intp, types.int64, types.int64, types.intp, types.intp, types.int64)
+)
+
+TIMESPEC = _offset(CLOCK, "timespec")
+GRANT, GRANT_DONE = _offset(LOCKSTEP, "grant"), _offset(LOCKSTEP, "grant_done")
+CORE_TICK, RIG_TICK = _offset(LOCKSTEP, "core_tick"), _offset(LOCKSTEP, "rig_tick")
 CLOCK_MONOTONIC = 1  # linux/time.h
 TIMER_ABSTIME = 1
 SECOND_NS = 1_000_000_000
-SPINS = 200  # looks at the barrier before the CPU is offered to others
-YIELDS = 2000  # offers before it sleeps between looks: a client that thinks, or a rig that is gone
-NAP_NS = 50_000
-NAPS_AFTER_STOP = 20_000  # naps at the barrier, once asked to stop, before the rig is given up: a second
+# Who waits at the barrier sleeps until the other has moved on. One that looks all the time keeps the kernel's worker that
+# carries the bytes through the pseudo-terminal from its CPU, and the other, too, where CPUs are few; one that offers its
+# CPU with sched_yield forfeits a slice of milliseconds.
+READERS_NS = 200_000  # between looks at readers that are far behind
+REST_NS = 10_000_000  # look at the shutdown flag so often; a grant, or the rig, wakes at once
+LOOKS_AFTER_STOP = 100  # once asked to stop, before the rig is given up: about a second
+FUTEX_WAIT, FUTEX_WAKE = 0, 1  # linux/futex.h
+SYS_FUTEX = 98 if platform.machine() in ("aarch64", "riscv64") else 202  # asm-generic/unistd.h, and x86-64's own
+
+
+@kernel(types.void(types.intp, types.int64, types.intp))
+def await_change(address: int, value: int, timespec: int) -> None:
+    """Sleep while the shared word at an address has a value, for a timespec at the most: futex(2).
+
+    The word is the lower half of a counter of 8 bytes.
+    """
+    _syscall(SYS_FUTEX, address, FUTEX_WAIT, value & 0xFFFFFFFF, timespec, 0, 0)
+
+
+@kernel(types.void(types.intp))
+def tell_change(address: int) -> None:
+    """Wake up whoever sleeps because of the shared word at an address."""
+    _syscall(SYS_FUTEX, address, FUTEX_WAKE, 1, 0, 0, 0)
 
 
 @kernel(NOW)
@@ -129,7 +170,7 @@ def wait_lockstep(clock: Array, lockstep: Array, link: Array, ring: Array) -> in
     """Wait for a granted tick, for the rig to have simulated the tick before, and for readers that are far behind."""
     c = clock[0]
     w = lockstep[0]
-    spins = 0
+    looks = 0
     while True:
         fence_acquire()
         if w.shutdown:
@@ -140,6 +181,7 @@ def wait_lockstep(clock: Array, lockstep: Array, link: Array, ring: Array) -> in
             if w.grant_done != c.grant:
                 fence_release()
                 w.grant_done = c.grant
+                tell_change(lockstep.ctypes.data + GRANT_DONE)
             if c.stop:
                 return -1  # nobody will grant another tick
             if w.grant != c.grant:
@@ -148,15 +190,19 @@ def wait_lockstep(clock: Array, lockstep: Array, link: Array, ring: Array) -> in
                 c.granted = w.grant_ticks
         if c.granted > 0 and rig_is_done and lag(ring) * 2 < ring[0].capacity:
             break
-        spins += 1
-        if spins > SPINS + YIELDS:
-            if c.stop and spins > SPINS + YIELDS + NAPS_AFTER_STOP:
-                return -1
-            c.timespec[0] = 0
-            c.timespec[1] = NAP_NS
-            clock_nanosleep(CLOCK_MONOTONIC, 0, c.timespec.ctypes.data, 0)
-        elif spins > SPINS:
-            sched_yield()
+        looks += 1
+        if c.stop and looks > LOOKS_AFTER_STOP:
+            return -1
+        c.timespec[0] = 0
+        if rig_is_done and c.granted == 0:
+            c.timespec[1] = REST_NS
+            await_change(lockstep.ctypes.data + GRANT, c.grant, clock.ctypes.data + TIMESPEC)
+        elif w.rig_tick < w.core_tick:
+            c.timespec[1] = REST_NS
+            await_change(lockstep.ctypes.data + RIG_TICK, w.core_tick - 1, clock.ctypes.data + TIMESPEC)
+        else:
+            c.timespec[1] = READERS_NS
+            clock_nanosleep(CLOCK_MONOTONIC, 0, clock.ctypes.data + TIMESPEC, 0)
     fence_acquire()
     w.active = 1
     c.granted -= 1
@@ -180,6 +226,7 @@ def finish_lockstep(clock: Array, lockstep: Array, link: Array, sample: Array) -
     w.core_bytes = link[0].bytes_sent
     fence_release()
     w.core_tick = c.tick
+    tell_change(lockstep.ctypes.data + CORE_TICK)
     refused = s.command_id == w.stop_id and s.verdict != 0
     if w.stop_id != 0 and (refused or s.finished_id == w.stop_id):
         c.granted = 0

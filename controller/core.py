@@ -165,7 +165,7 @@ def _run_cycle(
 ) -> int:
     """Run the cycle in a thread, so that this one stays free for signals; return the process's exit code."""
     warnings: list[str] = []
-    awake = -1 if lockstep else hold_cpus_awake()
+    awake = hold_cpus_awake()  # in lock-step too: waking an idle CPU costs more than a tick of work
     if not lockstep and (warning := lock_memory()):
         warnings.append(warning)
     gc.collect()

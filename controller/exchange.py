@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba.core import types
 
-from controller.clock import LOCKSTEP, sched_yield
+from controller.clock import GRANT, GRANT_DONE, LOCKSTEP, await_change, tell_change
 from controller.commands import Empty, JointGoal, PoseGoal
 from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Operation
 from controller.outcomes import Outcomes
@@ -42,7 +42,8 @@ def post(mailbox: np.ndarray[Any, Any], message: np.ndarray[Any, Any]) -> int:
 
 @kernel(types.void(array_of(LOCKSTEP)))
 def _advance_grant(lockstep: np.ndarray[Any, Any]) -> None:
-    store_release(lockstep, "grant", lockstep[0].grant + np.uint64(1))
+    store_release(lockstep, "grant", lockstep[0].grant + 1)
+    tell_change(lockstep.ctypes.data + GRANT)
 
 
 def grant(lockstep: np.ndarray[Any, Any], ticks: int, stop_id: int = 0, stop_states: int = 0) -> None:
@@ -53,14 +54,16 @@ def grant(lockstep: np.ndarray[Any, Any], ticks: int, stop_id: int = 0, stop_sta
     _advance_grant(lockstep)
 
 
-@kernel(types.boolean(array_of(LOCKSTEP), types.int64))
-def await_grant(lockstep: np.ndarray[Any, Any], yields: int) -> bool:
-    """Return whether the newest grant is used up; look at most `yields` times, giving the CPU away in between."""
-    for _ in range(yields):
-        if load_acquire(lockstep, "grant_done") == lockstep[0].grant:
-            return True
-        sched_yield()
+@kernel(types.boolean(array_of(LOCKSTEP), types.int64[::1]))
+def await_grant(lockstep: np.ndarray[Any, Any], timespec: np.ndarray[Any, Any]) -> bool:
+    """Return whether the newest grant is used up; wait for that at most the timespec, seconds and nanoseconds."""
+    done = load_acquire(lockstep, "grant_done")
+    if done != lockstep[0].grant and timespec[0] + timespec[1] > 0:
+        await_change(lockstep.ctypes.data + GRANT_DONE, done, timespec.ctypes.data)
     return bool(load_acquire(lockstep, "grant_done") == lockstep[0].grant)
+
+
+AT_ONCE = np.zeros(2, np.int64)
 
 
 class CoreLink:
@@ -90,7 +93,6 @@ class CoreLink:
         self._mailbox = mailbox
         self._message = np.zeros(1, MESSAGE)
         self._unattended: dict[int, bytes] = {}
-        self._granted_until = 0
         self._reader = RingReader(ring, GATEWAY_SLOT, oldest=True)
         while len(self.drain()):
             pass
@@ -176,16 +178,10 @@ class CoreLink:
     @property
     def granting(self) -> bool:
         """Whether the core has ticks left of the newest grant."""
-        return self.lockstep is not None and not await_grant(self.lockstep, 0)
+        return self.lockstep is not None and not await_grant(self.lockstep, AT_ONCE)
 
-    @property
-    def ticks_left(self) -> int:
-        """Lock-step: how many ticks of the newest grant are still to be run, unless it ends early."""
-        assert self.lockstep is not None, "time in the real clock's pace is not granted"
-        return max(0, self._granted_until - int(self.lockstep["core_tick"][0])) if self.granting else 0
 
     def grant(self, ticks: int, stop_id: int = 0, stop_states: int = 0) -> None:
         """Lock-step: let the core run some ticks, fewer if the stop condition comes true."""
         assert self.lockstep is not None, "time in the real clock's pace is not granted"
-        self._granted_until = int(self.lockstep["core_tick"][0]) + ticks
         grant(self.lockstep, ticks, stop_id, stop_states)

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 import msgspec
+import numpy as np
 import zmq
 
 from controller.catalogue import Code
@@ -59,10 +60,7 @@ STREAMS = frozenset({Operation.SERVO_JP, Operation.SERVO_CP})
 PATIENCE = 5.0  # s: a client that waits asks again every second, so one that does not has gone
 STOP_TIME = 2.0  # s: a stop switches off after so long even if the hold has not come to its end
 POLL_MS = 1  # real time
-SPINS = 400  # looks at a grant that may be over within microseconds, before sleeping
-NAP = 50e-6  # s of sleep per tick that is still to be run: core and rig need the CPUs more, and samples come in batches
-LONGEST_NAP = 2e-3  # s; a grant may end early
-FEW_TICKS = 8  # for so few it is worth staying awake
+LOOK_NS = 5_000_000  # lock-step: while ticks are run, pass samples on so often; in between core and rig have the CPUs
 
 
 @dataclass
@@ -105,6 +103,7 @@ class Gateway:
         self._telemetry = telemetry
         self._now = now
         self._pending: list[_Pending] = []
+        self._patience = np.array([0, LOOK_NS])
         self._told: set[bytes] = set()  # senders of streams that have an unread notice of refusal
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Request)
@@ -166,10 +165,7 @@ class Gateway:
         """Lock-step: when the core has used up its ticks, give it those that the next waiting request needs."""
         lockstep = self.link.lockstep
         assert lockstep is not None
-        left = self.link.ticks_left
-        if left > FEW_TICKS:
-            time.sleep(min(LONGEST_NAP, NAP * left))
-        if not await_grant(lockstep, SPINS if left <= FEW_TICKS else 0):
+        if not await_grant(lockstep, self._patience):
             return
         self._drain()  # everything up to the grant's end, before anybody is given more time
         if self._pending:

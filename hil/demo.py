@@ -25,7 +25,7 @@ CIRCLE_DIAMETER = 0.020  # m
 PATH_SPEED = 0.020  # m/s
 TISSUE_DEPTH = 0.125  # m below the remote centre
 APPROACH = 0.010  # m above the tissue
-STREAM_PERIOD = 0.002  # s between two servo commands
+STREAM_PERIOD = 0.01  # s between two servo commands
 STREAM_RAMP = 0.5  # s in which the circle's speed comes and goes
 ESTOP_AFTER = 0.4  # s into the last move
 EMERGENCY_MOVE = [0.35, -0.25, 0.16, 0.6, 0.3, -0.3, 0.2]
@@ -217,7 +217,7 @@ def run_demo(
             arm.disable()
             status = arm.status()
             last = int(arm.sample()["sequence"])
-        wall = time.perf_counter() - began
+            wall = time.perf_counter() - began
         listener.finish(last)
     tell("Reading the recording")
     period_ns = round(config.cycle.period * 1e9)

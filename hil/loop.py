@@ -11,7 +11,7 @@ import numpy as np
 from numba.core import types
 
 from controller import clock
-from controller.clock import LOCKSTEP
+from controller.clock import CORE_TICK, LOCKSTEP, READERS_NS, RIG_TICK, await_change, tell_change
 from firmware_bridge import native
 from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US
 from hil.faults import FAULTS
@@ -32,9 +32,7 @@ CLOCK_MONOTONIC = 1  # linux/time.h
 POLLIN = 1  # asm-generic/poll.h
 TCGETS2 = 0x802C542A  # asm-generic/ioctls.h: _IOR('T', 0x2A, struct termios2), 44 bytes
 TERMIOS2_OSPEED = 10  # struct termios2 in words of 4 bytes: four of flags, c_line and 19 characters, the two speeds
-SPINS = 200  # looks at the barrier before the CPU is offered to others
-YIELDS = 20_000  # after so many more, time stands still for long: sleep
-NAP_US = 50
+BYTES_NS = 1_000_000  # lock-step: wait so long for the host's bytes before looking at the barrier again
 BUFFER = 4096  # bytes, as much as a pseudo-terminal holds
 
 RIG = np.dtype(
@@ -78,12 +76,11 @@ _fw_receive: Any = native.fw_receive
 _fw_tick: Any = native.fw_tick
 _fw_transmit: Any = native.fw_transmit
 _clock_gettime: Any = clock.clock_gettime
-_sched_yield: Any = clock.sched_yield
+_clock_nanosleep: Any = clock.clock_nanosleep
 _read: Any = types.ExternalFunction("read", types.intp(types.int32, types.intp, types.uintp))
 _write: Any = types.ExternalFunction("write", types.intp(types.int32, types.intp, types.uintp))
 _ppoll: Any = types.ExternalFunction("ppoll", types.int32(types.intp, types.uintp, types.intp, types.intp))
 _ioctl: Any = types.ExternalFunction("ioctl", types.int32(types.int32, types.uintp, types.intp))
-_usleep: Any = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
 @kernel(types.void(_RIG, _FAULTS, _FAULTS))
@@ -297,6 +294,19 @@ def run_real(
             _ppoll(r.pollfd.ctypes.data, np.uintp(1), r.timespec.ctypes.data, 0)
 
 
+@kernel(types.void(_RIG))
+def _await_host(rig: Array) -> None:
+    """Sleep until the host has written something, or for BYTES_NS.
+
+    A loop that looks all the time would keep the kernel's worker that carries the bytes from its CPU.
+    """
+    r = rig[0]
+    r.timespec[0] = 0
+    r.timespec[1] = BYTES_NS
+    r.pollfd[0] = r.host_fd | POLLIN << 32
+    _ppoll(r.pollfd.ctypes.data, np.uintp(1), r.timespec.ctypes.data, 0)
+
+
 @kernel(types.void(*_WORLD, _TRUTH, _HEADER, _TRUTH, _LOCKSTEP))
 def run_lockstep(
     rig: Array,
@@ -315,14 +325,12 @@ def run_lockstep(
     """Run one tick for each of the core's until `stop`; before its first, answer it while time stands still."""
     r = rig[0]
     w = lockstep[0]
-    idle = 0
     while not r.stop and not w.shutdown:
         fence_acquire()
         is_active = w.active
         if not is_active:
             _read_host(rig, BUFFER)
             if r.input_count > 0:
-                idle = 0
                 _take_faults(rig, shared, faults)
                 _put_input(rig, shared, faults, to_device, r.time_ns)
                 _serve(rig, shared, faults, to_device, to_host, FOREVER_NS)
@@ -338,19 +346,23 @@ def run_lockstep(
             if r.bytes_in + r.input_count < w.core_bytes:
                 _read_host(rig, w.core_bytes - r.bytes_in - r.input_count)
                 if r.bytes_in + r.input_count < w.core_bytes:
-                    _sched_yield()
+                    _await_host(rig)
                     continue
-            idle = 0
             simulate_tick(rig, plant, shared, faults, to_device, to_host, inputs, outputs, truth)
             _push(header, slots, truth)
             _write_host(rig)
             w.rig_bytes = r.bytes_out
             fence_release()
             w.rig_tick = r.tick
+            tell_change(lockstep.ctypes.data + RIG_TICK)
             continue
-        idle += 1
-        if idle > SPINS:
-            if idle > SPINS + YIELDS:
-                _usleep(np.uint32(NAP_US))
-            else:
-                _sched_yield()
+        if not is_active:
+            _await_host(rig)
+        elif w.core_tick > r.tick:  # the truth's readers are far behind
+            r.timespec[0] = 0
+            r.timespec[1] = READERS_NS
+            _clock_nanosleep(np.int32(CLOCK_MONOTONIC), np.int32(0), r.timespec.ctypes.data, 0)
+        else:
+            r.timespec[0] = 0
+            r.timespec[1] = BYTES_NS
+            await_change(lockstep.ctypes.data + CORE_TICK, r.tick, r.timespec.ctypes.data)

@@ -42,7 +42,7 @@ CHUNK_SIZE = 14 * 1024  # bytes; the writer closes a chunk once it is longer, so
 COMPRESSION = CompressionType.LZ4
 BACKLOG = 16 * 1024 * 1024  # bytes held while the disk does not take them
 BATCH = 512  # records read from a ring at a time
-IDLE = 0.005  # s between looks at empty rings; a ring of 16,384 lasts 16 s at 1 kHz
+IDLE = 0.02  # s between looks at the rings, so that records come in batches; a ring of 16,384 lasts 16 s at 1 kHz
 SYNC_PERIOD = 1.0  # s
 STATUS_PERIOD = 0.5  # s
 HELD_BACK = 65_536  # records of one ring that wait, in lock-step, for those of a silent one
@@ -278,10 +278,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TelemetryError as error:
         print(f"recorder: {error}", file=sys.stderr, flush=True)
         return 1
+    if options.lockstep:  # the ring's writer waits for this reader where it must; until then it comes first
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     print("ready", flush=True)
     told_at = 0.0
     while not stop:
-        if recorder.step() == 0:
+        if recorder.step() < BATCH:  # else there is more already
             time.sleep(IDLE)
         if options.status and time.monotonic() - told_at > STATUS_PERIOD:
             told_at = time.monotonic()

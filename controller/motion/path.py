@@ -344,6 +344,26 @@ def _step(path: Array, arm: Array, k: int, m: int) -> float:
     return largest
 
 
+@kernel(_f8(_path, _arm))
+def _imbalance(path: Array, arm: Array) -> float:
+    """Return by how much the joint that does so most changes more from row 3 to 4 of scratch than from 4 to 5.
+
+    Even motion has none, so a jump shows beside a larger change of another joint. In units as those of `_step`.
+    """
+    largest = 0.0
+    for i in range(arm[0].n_joints):
+        first = abs(path[0].scratch[4, i] - path[0].scratch[3, i])
+        second = abs(path[0].scratch[5, i] - path[0].scratch[4, i])
+        if not math.isfinite(first):
+            return math.inf
+        if not math.isfinite(second):
+            return -math.inf
+        excess = (first - second) / (STEP_PRISMATIC if arm[0].prismatic[i] != 0 else STEP_REVOLUTE)
+        if abs(excess) > abs(largest):
+            largest = excess
+    return largest
+
+
 @kernel(types.void(_path, _arm, _f8, types.int64, _vector))
 def _take_rates(path: Array, arm: Array, h: float, k: int, rates: Array) -> None:
     """Raise rates and curvature to what rows k to k + 2 of scratch, samples h apart in s, show.
@@ -379,7 +399,7 @@ def _look_closer(
     q_near: Array,
     rates: Array,
 ) -> int:
-    """Follow the largest change between s and s + h (scratch rows 1 and 2) inwards; return 0, a status or JUMP.
+    """Follow the least even change between s and s + h (scratch rows 1 and 2) inwards; return 0, a status or JUMP.
 
     A motion, however fast, shrinks with the interval; a jump stays. Rows 3 to 5 of scratch, q and q_near are
     overwritten.
@@ -395,7 +415,7 @@ def _look_closer(
             return status
         _copy(q, middle)
         _take_rates(path, arm, h, 3, rates)
-        if _step(path, arm, 3, 4) >= _step(path, arm, 4, 5):
+        if _imbalance(path, arm) >= 0.0:
             _copy(middle, right)
         else:
             _copy(middle, left)
