@@ -5,7 +5,6 @@ changes only through `states.transition`; the reaction to a code is the catalogu
 """
 
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from numba.core import types
@@ -19,11 +18,11 @@ from controller.motion.setpoint import MOTION, begin_stop, follow, hold_here, is
 from controller.states import Event, transition, verdict
 from drivers.driver import FEEDBACK, DeviceFault, Mode, Status
 from kinematics.chain import FORWARD, INVERSE
-from kinematics.compiled import Array, array_of, kernel
+from kinematics.compiled import Array, Part, array_of, kernel
 from kinematics.description import ARM
 from telemetry.sample import MAX_AXES, SAMPLE, MotionStatus, OperatingState
 
-__all__ = ["CORE", "Activity", "arrive", "device_code", "fail", "react", "supervise", "take_command"]
+__all__ = ["CORE", "Activity", "arrive", "device_code", "fail", "react", "report_ended", "supervise", "take_command"]
 
 
 class Activity(IntEnum):
@@ -70,6 +69,9 @@ CORE = np.dtype(
         ("sum_absolute", "f8", (MAX_AXES,)),
         ("sum_square", "f8", (MAX_AXES,)),
         ("sum_position", "f8", (MAX_AXES,)),
+        ("ended_ids", "i8", (16,)),  # commands whose activities have ended, not yet told in a sample
+        ("ended_statuses", "i8", (16,)),
+        ("ended", "i8"),
         ("compensation", "f8"),  # 0..1: feed-forward is faded in once the joints know where they are
     ],
     align=True,
@@ -131,22 +133,45 @@ def device_code(fault: int) -> int:
     return int(_DEVICE_CODES[fault])
 
 
-@kernel(types.void(_CORE, _SAMPLE, types.int64))
-def _finish(core: Array, sample: Array, status: int) -> None:
-    """End the present activity, if there is one, and say so in the sample."""
+@kernel(types.void(_CORE, types.int64, types.int64))
+def _ended(core: Array, command_id: int, status: int) -> None:
+    """Note that what a command began has ended. Several may in one cycle; a sample has room for one."""
+    c = core[0]
+    if c.ended < len(c.ended_ids):
+        c.ended_ids[c.ended] = command_id
+        c.ended_statuses[c.ended] = status
+        c.ended += 1
+
+
+@kernel(types.void(_CORE, _SAMPLE))
+def report_ended(core: Array, sample: Array) -> None:
+    """Tell in the sample, one a cycle, which activity has ended; for the cycle's end."""
+    c = core[0]
+    if c.ended == 0:
+        return
+    sample[0].finished_id = c.ended_ids[0]
+    sample[0].finished_status = c.ended_statuses[0]
+    c.ended -= 1
+    for i in range(c.ended):
+        c.ended_ids[i] = c.ended_ids[i + 1]
+        c.ended_statuses[i] = c.ended_statuses[i + 1]
+
+
+@kernel(types.void(_CORE, types.int64))
+def _finish(core: Array, status: int) -> None:
+    """End the present activity, if there is one."""
     c = core[0]
     if c.activity != _NONE:
-        sample[0].finished_id = c.activity_id
-        sample[0].finished_status = status
+        _ended(core, c.activity_id, status)
     c.activity = _NONE
     c.activity_id = 0
     c.activity_cycles = 0
 
 
-@kernel(types.void(_CORE, _SAMPLE, types.int64, types.int64))
-def _begin(core: Array, sample: Array, activity: int, command_id: int) -> None:
+@kernel(types.void(_CORE, types.int64, types.int64))
+def _begin(core: Array, activity: int, command_id: int) -> None:
     """Begin an activity; the one before is pre-empted."""
-    _finish(core, sample, _PREEMPTED)
+    _finish(core, _PREEMPTED)
     c = core[0]
     c.activity = activity
     c.activity_id = command_id
@@ -191,17 +216,17 @@ def react(
     if not stopping_for_fault:
         c.fault = code
     if category == _S0:
-        _finish(core, sample, _ABORTED)
+        _finish(core, _ABORTED)
         c.state = transition(c.state, _EV_FAULTED)
         _power_off(core)
     elif category == _S1:
-        _finish(core, sample, _ABORTED)
+        _finish(core, _ABORTED)
         c.activity = _STOPPING
         c.stop_event = _EV_FAULTED
         begin_stop(motion, path, profile, arm, scratch)
         motion[0].waiting = 0
     else:
-        _finish(core, sample, _ABORTED)
+        _finish(core, _ABORTED)
         c.state = transition(c.state, _EV_HELD)
         begin_stop(motion, path, profile, arm, scratch)
         motion[0].waiting = 0
@@ -216,23 +241,23 @@ def fail(
     if REACTIONS[code] >= _S2:
         react(core, motion, path, profile, arm, sample, code, scratch)
         return
-    _finish(core, sample, _ABORTED)
+    _finish(core, _ABORTED)
     if not _is_powered(core):
         _power_off(core)
 
 
-@kernel(types.void(_CORE, _SAMPLE))
-def arrive(core: Array, sample: Array) -> None:
+@kernel(types.void(_CORE))
+def arrive(core: Array) -> None:
     """The set-point has come to rest at its goal."""
     c = core[0]
     if c.activity == _HOMING:
         c.is_homed = 1
     if c.activity == _HOMING or c.activity == _MOVING or c.activity == _HOLDING:
-        _finish(core, sample, _DONE)
+        _finish(core, _DONE)
 
 
-@kernel(types.int64(_CORE, _SAMPLE))
-def _motion_code(core: Array, sample: Array) -> int:
+@kernel(types.int64(_CORE))
+def _motion_code(core: Array) -> int:
     """Return 0 where a motion may begin, or why not."""
     c = core[0]
     if c.state == _FAULT:
@@ -272,8 +297,8 @@ def take_command(
     path: Array,
     profile: Array,
     arm: Array,
-    forward: Any,
-    inverse: Any,
+    forward: Part,
+    inverse: Part,
     sample: Array,
     feedback: Array,
     message: Array,
@@ -292,7 +317,7 @@ def take_command(
         arm: ARM, (1,).
         forward: Forward kinematics.
         inverse: Inverse kinematics.
-        sample: The cycle's sample, SAMPLE, (1,); told which activity ended.
+        sample: The cycle's sample, SAMPLE, (1,).
         feedback: FEEDBACK, (1,).
         message: The command, MESSAGE, (1,).
         next_message: Where a move waits for a stop to end, MESSAGE, (1,).
@@ -303,7 +328,7 @@ def take_command(
     c = core[0]
     s = sample[0]
     op = message[0].operation
-    command_id = np.int64(message[0].id)
+    command_id: int = np.int64(message[0].id)  # type: ignore[assignment]  # Numba: unsigned would turn into floating point
 
     if op == _OP_ENABLE:
         code = verdict(c.state, _EV_ENABLE)
@@ -312,31 +337,29 @@ def take_command(
         if c.activity == _STOPPING:
             return _BUSY
         if c.state == _ENABLED:
-            s.finished_id = command_id
-            s.finished_status = _DONE
+            _ended(core, command_id, _DONE)
             return _OK
         if lost != _OK:
             return lost
         if feedback[0].status & _S_ESTOP:
             return _ESTOP_PRESSED
-        _begin(core, sample, _CLEARING, command_id)
+        _begin(core, _CLEARING, command_id)
         return _OK
     if op == _OP_DISABLE:
         code = verdict(c.state, _EV_DISABLE)
         if code != _OK:
             return int(code)
         if _is_powered(core):
-            _begin(core, sample, _STOPPING, command_id)
+            _begin(core, _STOPPING, command_id)
             c.stop_event = _EV_UNPOWERED
             begin_stop(motion, path, profile, arm, scratch)
             motion[0].waiting = 0
         else:
-            _finish(core, sample, _PREEMPTED)
+            _finish(core, _PREEMPTED)
             c.state = transition(c.state, _EV_UNPOWERED)
             c.fault = 0
             _power_off(core)
-            s.finished_id = command_id
-            s.finished_status = _DONE
+            _ended(core, command_id, _DONE)
         return _OK
     if op == _OP_PAUSE:
         code = verdict(c.state, _EV_PAUSE)
@@ -346,12 +369,11 @@ def take_command(
             return _BUSY
         if c.state == _ENABLED:
             c.state = transition(c.state, _EV_PAUSE)
-            _begin(core, sample, _HOLDING, command_id)
+            _begin(core, _HOLDING, command_id)
             begin_stop(motion, path, profile, arm, scratch)
             motion[0].waiting = 0
         else:
-            s.finished_id = command_id
-            s.finished_status = _DONE
+            _ended(core, command_id, _DONE)
         return _OK
     if op == _OP_RESUME:
         code = verdict(c.state, _EV_RESUME)
@@ -361,8 +383,7 @@ def take_command(
             return _BUSY
         c.state = transition(c.state, _EV_RESUME)
         c.fault = 0
-        s.finished_id = command_id
-        s.finished_status = _DONE
+        _ended(core, command_id, _DONE)
         return _OK
     if op == _OP_UNHOME:
         if c.activity != _NONE and c.activity != _STREAMING:
@@ -370,8 +391,7 @@ def take_command(
         if is_moving(motion):
             return _BUSY
         c.is_homed = 0
-        s.finished_id = command_id
-        s.finished_status = _DONE
+        _ended(core, command_id, _DONE)
         return _OK
     if op == _OP_HOME:
         code = verdict(c.state, _EV_HOME)
@@ -380,7 +400,7 @@ def take_command(
         if c.activity != _NONE or is_moving(motion):
             return _BUSY
         hold_here(motion)
-        _begin(core, sample, _AVERAGING, command_id)
+        _begin(core, _AVERAGING, command_id)
         c.free = 0
         for i in range(MAX_AXES):
             c.sum_absolute[i] = 0.0
@@ -394,36 +414,34 @@ def take_command(
             return _NOT_ENABLED
         if c.activity == _STOPPING or c.activity == _REFERENCING:
             return _BUSY
-        _begin(core, sample, _HOLDING, command_id)
+        _begin(core, _HOLDING, command_id)
         c.free = 0
         begin_stop(motion, path, profile, arm, scratch)
         motion[0].waiting = 0
         return _OK
     if op == _OP_FREE:
-        code = _motion_code(core, sample)
+        code = _motion_code(core)
         if code != _OK:
             return int(code)
         if is_moving(motion):
             return _BUSY
-        _begin(core, sample, _HOLDING, command_id)
+        _begin(core, _HOLDING, command_id)
         c.free = 1
         return _OK
     if op == _OP_MOVE_JP or op == _OP_MOVE_CP or op == _OP_SERVO_JP or op == _OP_SERVO_CP:
-        code = _motion_code(core, sample)
+        code = _motion_code(core)
         if code != _OK:
             return int(code)
-        code = start(
-            motion, path, profile, arm, forward, inverse, message, next_message, s.t_ns, scratch, poses
-        )
+        code = start(motion, path, profile, arm, forward, inverse, message, next_message, s.t_ns, scratch, poses)
         if code != _OK:
             return int(code)
         c.free = 0
         if op == _OP_SERVO_JP or op == _OP_SERVO_CP:
             if c.activity != _STREAMING:
-                _begin(core, sample, _STREAMING, command_id)
+                _begin(core, _STREAMING, command_id)
             c.activity_id = command_id
         else:
-            _begin(core, sample, _MOVING, command_id)
+            _begin(core, _MOVING, command_id)
         return _OK
     return _UNKNOWN
 
@@ -457,7 +475,20 @@ def _average(core: Array, arm: Array, feedback: Array) -> int:
 
 @kernel(
     types.int64(
-        _CORE, _MOTION, _PATH, _PROFILE, _ARM, _FORWARD, _INVERSE, _GUARD, _SAMPLE, _FEEDBACK, _MESSAGE, _MESSAGE, _F8_2D, _POSES
+        _CORE,
+        _MOTION,
+        _PATH,
+        _PROFILE,
+        _ARM,
+        _FORWARD,
+        _INVERSE,
+        _GUARD,
+        _SAMPLE,
+        _FEEDBACK,
+        _MESSAGE,
+        _MESSAGE,
+        _F8_2D,
+        _POSES,
     )
 )
 def supervise(
@@ -466,8 +497,8 @@ def supervise(
     path: Array,
     profile: Array,
     arm: Array,
-    forward: Any,
-    inverse: Any,
+    forward: Part,
+    inverse: Part,
     guard: Array,
     sample: Array,
     feedback: Array,
@@ -511,7 +542,7 @@ def supervise(
             follow(motion, s.measured_position)
             hold_here(motion)
             arm_guard(guard, motion[0].q)
-            _finish(core, sample, _DONE)
+            _finish(core, _DONE)
         elif c.activity_cycles > c.enable_cycles:
             return _ENABLE_TIMEOUT
     elif c.activity == _AVERAGING:
@@ -544,9 +575,7 @@ def supervise(
             msg.path_speed = 0.0
             for i in range(MAX_AXES):
                 msg.position[i] = c.home[i]
-            code = start(
-                motion, path, profile, arm, forward, inverse, message, next_message, s.t_ns, scratch, poses
-            )
+            code = start(motion, path, profile, arm, forward, inverse, message, next_message, s.t_ns, scratch, poses)
             if code != _OK:
                 return _HOMING_FAILED
             c.activity = _HOMING
@@ -556,14 +585,14 @@ def supervise(
     elif c.activity == _STOPPING:
         if not is_moving(motion) or c.activity_cycles > c.stop_cycles:
             event = c.stop_event
-            _finish(core, sample, _DONE)
+            _finish(core, _DONE)
             c.state = transition(c.state, event)
             if event == _EV_UNPOWERED:
                 c.fault = 0
             _power_off(core)
     elif c.activity == _HOLDING and not is_moving(motion):
-        _finish(core, sample, _DONE)
+        _finish(core, _DONE)
 
-    if _is_powered(core) and c.activity != _REFERENCING and c.referenced and not c.activity == _AVERAGING:
+    if _is_powered(core) and c.activity != _REFERENCING and c.referenced and c.activity != _AVERAGING:
         c.compensation = min(1.0, c.compensation + 1.0 / FADE_CYCLES)
     return _OK

@@ -100,7 +100,9 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.BUSY: Entry("Another state command is still being carried out.", "Wait until it has ended.", Reaction.NONE),
     Code.NOT_FINITE: Entry(
-        "The command holds a NaN or an infinity.", "Check the computation that made it; nothing was moved.", Reaction.NONE
+        "The command holds a NaN or an infinity.",
+        "Check the computation that made it; nothing was moved.",
+        Reaction.NONE,
     ),
     Code.WRONG_SIZE: Entry(
         "The command has another number of entries than the arm has axes.",
@@ -108,7 +110,9 @@ CATALOGUE: dict[Code, Entry] = {
         Reaction.NONE,
     ),
     Code.JOINT_LIMIT: Entry(
-        "The goal lies outside the limits of a joint.", "Choose a goal within the limits that `trocar arms` lists.", Reaction.NONE
+        "The goal lies outside the limits of a joint.",
+        "Choose a goal within the limits that `trocar arms` lists.",
+        Reaction.NONE,
     ),
     Code.OUT_OF_REACH: Entry("No joint position brings the tip to this pose.", "Choose a nearer pose.", Reaction.NONE),
     Code.SINGULAR: Entry(
@@ -178,13 +182,17 @@ CATALOGUE: dict[Code, Entry] = {
         "The motor controllers lost their configuration, as after a power cut.", "Restart the daemon.", Reaction.S0
     ),
     Code.FEEDBACK_LOST: Entry(
-        "The motor controllers stopped answering.", "Check the cable, the port and their power, then enable.", Reaction.S0
+        "The motor controllers stopped answering.",
+        "Check the cable, the port and their power, then enable.",
+        Reaction.S0,
     ),
     Code.LINK_ERROR: Entry(
         "The serial port reported an error.", "Check that the device is still plugged in, then enable.", Reaction.S0
     ),
     Code.COMMAND_NOT_FINITE: Entry(
-        "The control law gave a NaN or an infinity.", "Look for a division by zero in the law, then enable.", Reaction.S0
+        "The control law gave a NaN or an infinity.",
+        "Look for a division by zero in the law, then enable.",
+        Reaction.S0,
     ),
     Code.POSITION_LIMIT: Entry(
         "The set-point or a measured joint went beyond its limit.",
@@ -205,10 +213,14 @@ CATALOGUE: dict[Code, Entry] = {
         Reaction.S1,
     ),
     Code.FOLLOWING_ERROR: Entry(
-        "A joint is too far from its set-point.", "Check for a collision, the payload and the brakes, then enable.", Reaction.S1
+        "A joint is too far from its set-point.",
+        "Check for a collision, the payload and the brakes, then enable.",
+        Reaction.S1,
     ),
     Code.ENABLE_TIMEOUT: Entry(
-        "The motor controllers did not power up in time.", "Check motor power and the e-stop chain, then enable.", Reaction.S0
+        "The motor controllers did not power up in time.",
+        "Check motor power and the e-stop chain, then enable.",
+        Reaction.S0,
     ),
     Code.HOMING_FAILED: Entry(
         "The absolute sensors disagree with each other, with the encoders or with the joint limits.",
@@ -232,6 +244,8 @@ CATALOGUE: dict[Code, Entry] = {
         Reaction.S2,
     ),
     Code.FEEDBACK_NOT_FINITE: Entry(
-        "The motor controllers sent a position that is not a number.", "Check sensors and firmware, then enable.", Reaction.S0
+        "The motor controllers sent a position that is not a number.",
+        "Check sensors and firmware, then enable.",
+        Reaction.S0,
     ),
 }

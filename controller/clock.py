@@ -18,12 +18,12 @@ from telemetry.sample import SAMPLE
 
 __all__ = [
     "CLOCK",
-    "FINISH",
-    "LOCKSTEP",
-    "NOW",
     "CORE_TICK",
+    "FINISH",
     "GRANT",
     "GRANT_DONE",
+    "LOCKSTEP",
+    "NOW",
     "RIG_TICK",
     "WAIT",
     "await_change",
@@ -74,7 +74,8 @@ CLOCK = np.dtype(
 
 def _offset(record: np.dtype[Any], field: str) -> int:
     """Return where in a record a field is, in bytes."""
-    return int((record.fields or {})[field][1])
+    fields: Any = record.fields
+    return int(fields[field][1])
 
 
 _CLOCK, _LOCKSTEP, _LINK = array_of(CLOCK), array_of(LOCKSTEP), array_of(LINK)
@@ -104,9 +105,9 @@ CORE_TICK, RIG_TICK = _offset(LOCKSTEP, "core_tick"), _offset(LOCKSTEP, "rig_tic
 CLOCK_MONOTONIC = 1  # linux/time.h
 TIMER_ABSTIME = 1
 SECOND_NS = 1_000_000_000
-# Who waits at the barrier sleeps until the other has moved on. One that looks all the time keeps the kernel's worker that
-# carries the bytes through the pseudo-terminal from its CPU, and the other, too, where CPUs are few; one that offers its
-# CPU with sched_yield forfeits a slice of milliseconds.
+# Who waits at the barrier sleeps until the other has moved on. One that looks all the time keeps the kernel's worker
+# that carries the bytes through the pseudo-terminal from its CPU, and the other, too, where CPUs are few; one that
+# offers its CPU with sched_yield forfeits a slice of milliseconds.
 READERS_NS = 200_000  # between looks at readers that are far behind
 REST_NS = 10_000_000  # look at the shutdown flag so often; a grant, or the rig, wakes at once
 LOOKS_AFTER_STOP = 100  # once asked to stop, before the rig is given up: about a second

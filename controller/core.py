@@ -30,7 +30,7 @@ from controller.motion.setpoint import MOTION, SCRATCH
 from controller.realtime import Rights, hold_cpus_awake, lock_memory, take_cpu_and_priority
 from controller.run_dir import RunDir, write_atomically
 from drivers.bridge import AxisSettings, BridgeDriver
-from drivers.driver import COMMAND, FEEDBACK, MAX_AXES, DeviceInfo, Driver, DriverError
+from drivers.driver import COMMAND, FEEDBACK, DeviceInfo, Driver, DriverError
 from kinematics import psm
 from kinematics.compiled import Array
 from kinematics.description import ArmDescription, load_arm
@@ -79,7 +79,7 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
     """Return the cycle's own records, set up from the configuration and the arm, by the names of `run`'s arguments."""
     n, period = arm.n_axes, config.cycle.period
     a = arm.record[0]
-    records = {
+    records: dict[str, Array] = {
         name: np.zeros(1, dtype)
         for name, dtype in (
             ("core", CORE),
@@ -109,8 +109,8 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
 
     motion = records["motion"][0]
     motion["period"] = period
-    for name in msgspec.structs.fields(type(config.motion)):
-        motion[name.name] = getattr(config.motion, name.name)
+    for limit in msgspec.structs.fields(type(config.motion)):
+        motion[limit.name] = getattr(config.motion, limit.name)
     motion["stream_timeout_max_ns"] = round(config.stream.timeout * 1e9)
 
     guard = records["guard"][0]
@@ -160,9 +160,7 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
         driver.close()
 
 
-def _run_cycle(
-    run_dir: RunDir, config: Config, device: DeviceInfo, arguments: list[Any], *, lockstep: bool
-) -> int:
+def _run_cycle(run_dir: RunDir, config: Config, device: DeviceInfo, arguments: list[Any], *, lockstep: bool) -> int:
     """Run the cycle in a thread, so that this one stays free for signals; return the process's exit code."""
     warnings: list[str] = []
     awake = hold_cpus_awake()  # in lock-step too: waking an idle CPU costs more than a tick of work

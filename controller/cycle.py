@@ -7,12 +7,20 @@ What differs between arms, devices, laws and kinds of time is plugged in as firs
 the same code on the real clock and in lock-step.
 """
 
-from typing import Any
-
 import numpy as np
 from numba.core import types
 
-from controller.activities import CORE, Activity, arrive, device_code, fail, react, supervise, take_command
+from controller.activities import (
+    CORE,
+    Activity,
+    arrive,
+    device_code,
+    fail,
+    react,
+    report_ended,
+    supervise,
+    take_command,
+)
 from controller.catalogue import Code, Reaction
 from controller.clock import CLOCK, FINISH, LOCKSTEP, NOW, WAIT
 from controller.guard import GUARD, JOINT_COMMAND, REACTIONS, arm_guard, check_command, check_feedback, check_stream
@@ -24,7 +32,7 @@ from controller.motion.setpoint import MOTION, advance, follow, hold_here
 from controller.motion.setpoint import Mode as MotionMode
 from drivers.driver import COMMAND, FEEDBACK, LINK, RECEIVE, TRANSMIT, Mode, Status
 from kinematics.chain import FORWARD, INVERSE
-from kinematics.compiled import Array, array_of, kernel
+from kinematics.compiled import Array, Part, array_of, kernel
 from kinematics.description import ARM
 from kinematics.vectors import copy_matrix, copy_vector, times, transposed_times
 from telemetry.ring import RING_HEADER, load_acquire, publish, store_release
@@ -83,14 +91,14 @@ _F8, _F8_2D, _POSES = types.float64[::1], types.float64[:, ::1], types.float64[:
     )
 )
 def run(
-    forward: Any,
-    inverse: Any,
-    law: Any,
-    receive: Any,
-    transmit: Any,
-    wait: Any,
-    now: Any,
-    finish: Any,
+    forward: Part,
+    inverse: Part,
+    law: Part,
+    receive: Part,
+    transmit: Part,
+    wait: Part,
+    now: Part,
+    finish: Part,
     arm: Array,
     law_parameters: Array,
     clock: Array,
@@ -125,7 +133,6 @@ def run(
     f = feedback[0]
     s = sample[0]
     m = motion[0]
-    g = guard[0]
     jc = joint_command[0]
     dc = command[0]
     n = a.n_axes
@@ -189,12 +196,38 @@ def run(
             s.command_id = message[0].id
             s.command_sent_ns = message[0].sent_ns
             s.verdict = take_command(
-                core, motion, path, profile, arm, forward, inverse, sample, feedback, message, next_message, lost, scratch, poses
+                core,
+                motion,
+                path,
+                profile,
+                arm,
+                forward,
+                inverse,
+                sample,
+                feedback,
+                message,
+                next_message,
+                lost,
+                scratch,
+                poses,
             )
 
         # --- what the arm is busy with
         code = supervise(
-            core, motion, path, profile, arm, forward, inverse, guard, sample, feedback, message, next_message, scratch, poses
+            core,
+            motion,
+            path,
+            profile,
+            arm,
+            forward,
+            inverse,
+            guard,
+            sample,
+            feedback,
+            message,
+            next_message,
+            scratch,
+            poses,
         )
         if code != _OK:
             fail(core, motion, path, profile, arm, sample, code, scratch)
@@ -216,7 +249,7 @@ def run(
         else:
             code = advance(motion, path, profile, arm, forward, inverse, next_message, scratch, poses)
             if code == 1:
-                arrive(core, sample)
+                arrive(core)
             elif code != 0:
                 fail(core, motion, path, profile, arm, sample, code, scratch)
 
@@ -282,6 +315,7 @@ def run(
         t_sent = now(clock)
 
         # --- one sample
+        report_ended(core, sample)
         copy_vector(jc.effort, s.setpoint_effort)
         copy_vector(dc.effort, s.actuator_effort)
         s.state = c.state
@@ -311,7 +345,20 @@ def run(
                 message[0].operation = _DISABLE
                 message[0].id = 0
                 take_command(
-                    core, motion, path, profile, arm, forward, inverse, sample, feedback, message, next_message, _OK, scratch, poses
+                    core,
+                    motion,
+                    path,
+                    profile,
+                    arm,
+                    forward,
+                    inverse,
+                    sample,
+                    feedback,
+                    message,
+                    next_message,
+                    _OK,
+                    scratch,
+                    poses,
                 )
             stop_cycles += 1
             off = not (f.status & _POWERED) and c.mode == _OFF

@@ -180,7 +180,6 @@ class CoreLink:
         """Whether the core has ticks left of the newest grant."""
         return self.lockstep is not None and not await_grant(self.lockstep, AT_ONCE)
 
-
     def grant(self, ticks: int, stop_id: int = 0, stop_states: int = 0) -> None:
         """Lock-step: let the core run some ticks, fewer if the stop condition comes true."""
         assert self.lockstep is not None, "time in the real clock's pace is not granted"

@@ -138,6 +138,7 @@ def run_demo(
         tell: Called with each step's title as it begins.
         show: Called with the title and the text of what an operator should read.
     """
+    from controller.catalogue import Code
     from controller.client import Arm
     from controller.config import load_config
     from controller.daemon import Daemon
@@ -203,10 +204,9 @@ def run_demo(
             try:
                 motion.wait(timeout=5.0)
             except ArmFault as fault:
-                faults.append(
-                    {"code": int(fault.code), "name": fault.code.name, "cause": fault.cause, "remedy": fault.remedy}
-                )
-                show(f"FAULT {int(fault.code)} {fault.code.name}", f"Cause:  {fault.cause}\nRemedy: {fault.remedy}")
+                code = Code(fault.code)
+                faults.append({"code": int(code), "name": code.name, "cause": fault.cause, "remedy": fault.remedy})
+                show(f"FAULT {int(code)} {code.name}", f"Cause:  {fault.cause}\nRemedy: {fault.remedy}")
             arm.wait_state(OperatingState.FAULT, timeout=5.0)
 
             tell("Releasing the e-stop, enabling again, parking")

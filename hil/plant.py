@@ -78,7 +78,8 @@ def make_mjcf(record: np.void, plant: PlantFile) -> str:
     friction = 'solreffriction="0.001 1" solimpfriction="0.9999 0.9999 0.001 0.5 2"'
     xml = [
         f'<mujoco><option timestep="{SUBSTEP}" integrator="implicitfast" gravity="{_numbers(record["gravity"])}">'
-        '<flag contact="disable" actuation="disable" sensor="disable" clampctrl="disable" filterparent="disable" island="disable"/></option><compiler angle="radian" autolimits="true"/><worldbody>'
+        '<flag contact="disable" actuation="disable" sensor="disable" clampctrl="disable"'
+        ' filterparent="disable" island="disable"/></option><compiler angle="radian" autolimits="true"/><worldbody>'
     ]
     for i in range(n_axes):
         low = float(record["position_min"][i]) - transmission.stop_margin[i]

@@ -20,10 +20,13 @@ import numba
 import numpy as np
 from numba.core import types
 
-__all__ = ["CACHE", "Array", "array_of", "kernel", "source_digest"]
+__all__ = ["CACHE", "Array", "Part", "array_of", "kernel", "source_digest"]
 
 Array = np.ndarray[Any, Any]
 """What a kernel takes: a vector, a matrix, or an array of one record."""
+
+Part = Callable[..., Any]
+"""What is plugged into a kernel: another one, as a `types.FunctionType` of its signature."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -15,14 +15,14 @@ _VECTOR, _MATRIX = types.float64[:], types.float64[:, :]
 
 @kernel(types.void(_VECTOR, _VECTOR))
 def copy_vector(source: Array, target: Array) -> None:
-    """target = source, of the same length."""
+    """Target = source, of the same length."""
     for i in range(len(source)):
         target[i] = source[i]
 
 
 @kernel(types.void(_MATRIX, _MATRIX))
 def copy_matrix(source: Array, target: Array) -> None:
-    """target = source, of the same shape."""
+    """Target = source, of the same shape."""
     for i in range(source.shape[0]):
         for j in range(source.shape[1]):
             target[i, j] = source[i, j]
@@ -30,7 +30,7 @@ def copy_matrix(source: Array, target: Array) -> None:
 
 @kernel(types.void(_MATRIX, _VECTOR, _VECTOR, types.int64))
 def times(M: Array, x: Array, y: Array, n: int) -> None:
-    """y = M x over the first n entries."""
+    """Y = M x over the first n entries."""
     for i in range(n):
         total = 0.0
         for j in range(n):
@@ -40,7 +40,7 @@ def times(M: Array, x: Array, y: Array, n: int) -> None:
 
 @kernel(types.void(_MATRIX, _VECTOR, _VECTOR, types.int64))
 def transposed_times(M: Array, x: Array, y: Array, n: int) -> None:
-    """y = M^T x over the first n entries: how efforts go the other way than motions."""
+    """Y = M^T x over the first n entries: how efforts go the other way than motions."""
     for i in range(n):
         total = 0.0
         for j in range(n):

@@ -6,6 +6,7 @@ The layout is the schema. Units are SI, vectors have one entry per axis in the a
 
 import hashlib
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -77,9 +78,9 @@ SAMPLE = np.dtype(
 )
 
 
-def layout_hash(dtype: np.dtype) -> str:  # type: ignore[type-arg]
+def layout_hash(dtype: np.dtype[Any]) -> str:
     """Return a short hash of a record's field names, types and offsets."""
-    fields = dtype.fields or {}
+    fields: Any = dtype.fields or {}
     text = ";".join(f"{name}:{fields[name][0].str}{fields[name][0].shape}@{fields[name][1]}" for name in fields)
     text = f"{dtype.itemsize}|{text}|" + "|".join(str(fields[n][0].base) for n in fields)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

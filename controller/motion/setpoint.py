@@ -6,7 +6,6 @@ joints' velocity limits.
 """
 
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 from numba.core import types
@@ -26,7 +25,7 @@ from controller.motion.path import (
 )
 from controller.motion.profile import PROFILE, evaluate, plan_rest_to_rest, plan_stop
 from kinematics.chain import FORWARD, INVERSE
-from kinematics.compiled import Array, array_of, kernel
+from kinematics.compiled import Array, Part, array_of, kernel
 from kinematics.description import ARM
 from kinematics.vectors import copy_matrix, copy_vector
 from telemetry.sample import MAX_AXES
@@ -193,8 +192,8 @@ def _start_move(
     path: Array,
     profile: Array,
     arm: Array,
-    forward: Any,
-    inverse: Any,
+    forward: Part,
+    inverse: Part,
     message: Array,
     scratch: Array,
     poses: Array,
@@ -243,14 +242,16 @@ def _start_move(
     return _OK
 
 
-@kernel(types.int64(_MOTION, _PATH_T, _PROFILE, _ARM, _FORWARD, _INVERSE, _MESSAGE, _MESSAGE, types.int64, _F8_2D, _POSES))
+@kernel(
+    types.int64(_MOTION, _PATH_T, _PROFILE, _ARM, _FORWARD, _INVERSE, _MESSAGE, _MESSAGE, types.int64, _F8_2D, _POSES)
+)
 def start(
     motion: Array,
     path: Array,
     profile: Array,
     arm: Array,
-    forward: Any,
-    inverse: Any,
+    forward: Part,
+    inverse: Part,
     message: Array,
     next_message: Array,
     now_ns: int,
@@ -331,8 +332,8 @@ def advance(
     path: Array,
     profile: Array,
     arm: Array,
-    forward: Any,
-    inverse: Any,
+    forward: Part,
+    inverse: Part,
     next_message: Array,
     scratch: Array,
     poses: Array,
