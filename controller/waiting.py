@@ -14,7 +14,7 @@ from telemetry.sample import MotionStatus
 
 __all__ = ["Advancing", "Commanding", "FirstSample", "Stopping", "Ticks", "Waiter", "Waiting", "refusal"]
 
-SLICE = 1000  # ticks in one grant at the most: then whoever else waits has a turn
+SLICE = 250  # ticks in one grant at the most: then whoever else waits has a turn
 
 
 class Ticks(NamedTuple):

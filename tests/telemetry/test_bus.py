@@ -104,7 +104,7 @@ def test_nothing_is_encoded_for_nobody(endpoint, meta, samples_of):
 def test_stalled_subscriber_neither_blocks_the_publisher_nor_delays_the_others(endpoint, meta, samples_of):
     topic = "PSM1/measured_js"
     with (
-        Publisher([endpoint], meta, high_water_mark=200) as publisher,
+        Publisher([endpoint], meta, high_water_mark=1000) as publisher,
         Subscriber(endpoint, [topic], receive_buffer=50) as stalled,
         Subscriber(endpoint, [topic]) as healthy,
     ):

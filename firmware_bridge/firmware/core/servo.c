@@ -86,10 +86,13 @@ void axis_aim(struct axis *axis, float position, float velocity)
 void axis_interpolate(struct axis *axis, uint32_t elapsed_us, uint32_t period_us)
 {
     if (elapsed_us >= period_us) {
-        /* The end is reached with the goal's velocity, which the next frame goes on from; when none comes, the
-         * set-point stays. */
-        axis->setpoint_position = axis->goal_position;
-        axis->setpoint_velocity = elapsed_us - period_us < FW_TICK_US ? axis->goal_velocity : 0.0f;
+        /* Frames jitter. A set-point that stood still whenever one is a tick late would kick the arm by kd times its
+         * velocity each time; so it goes on for up to one period, and only then stays. */
+        const uint32_t late_us = elapsed_us - period_us;
+        const bool goes_on = late_us < period_us;
+        const float coasted = (float)(goes_on ? late_us : period_us) * 1e-6f;
+        axis->setpoint_position = axis->goal_position + coasted * axis->goal_velocity;
+        axis->setpoint_velocity = goes_on ? axis->goal_velocity : 0.0f;
         return;
     }
     /* Cubic Hermite, written around the start so that small steps keep their digits. */
