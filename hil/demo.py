@@ -6,6 +6,7 @@ listens, a recorder records. What it shows at the end is computed from the recor
 
 import json
 import math
+import os
 import sys
 import threading
 import time
@@ -41,7 +42,9 @@ class DemoResult(NamedTuple):
     speedup: float
     wall_s: float
     first_cycle_s: float
+    """From the start of this program; a first start compiles."""
     settings: dict[str, Any]
+    path_cycles: list[tuple[int, int]]
 
 
 class Listener:
@@ -134,7 +137,7 @@ def run_demo(
     Args:
         lockstep: Virtual time, as fast as it goes, repeatable to the bit; otherwise the real clock.
         seed: Of the plant's noise and of where it was parked.
-        recording: File to write.
+        recording: File to write, in place of what was there.
         tell: Called with each step's title as it begins.
         show: Called with the title and the text of what an operator should read.
     """
@@ -156,9 +159,9 @@ def run_demo(
     paths: dict[str, list[tuple[int, int]]] = {"square": [], "circle": []}
 
     tell("Starting the daemon (the first time, its kernels and firmware are compiled: about a minute)")
-    started = time.perf_counter()
+    recording.unlink(missing_ok=True)  # a recorder never writes over a file, and would take another name
     with Daemon(config, lockstep=lockstep, recording=recording) as daemon:
-        first_cycle_s = time.perf_counter() - started
+        ready_ns = time.monotonic_ns()  # in lock-step the first cycle may begin now; in real time it has begun
         listener = Listener(daemon.descriptor.telemetry, f"{name}/measured_js")
         listener.start()
         began = time.perf_counter()
@@ -229,14 +232,22 @@ def run_demo(
         telemetry={"sent": sent, "received": listener.received, "lost": listener.lost},
         speedup=last * config.cycle.period / wall,
         wall_s=wall,
-        first_cycle_s=first_cycle_s,
+        first_cycle_s=((ready_ns if lockstep else report.first_cycle_ns) - _process_began_ns()) * 1e-9,
         settings={
             "watchdog_ms": config.driver.watchdog * 1e3,
             "feedback_timeout_ms": config.cycle.feedback_timeout * 1e3,
             "stream_timeout_ms": config.stream.timeout * 1e3,
             "scheduler": str((status.core or {}).get("scheduler", "unknown")),
         },
+        path_cycles=[span for spans in paths.values() for span in spans],
     )
+
+
+def _process_began_ns() -> int:
+    """Return when this process began, CLOCK_MONOTONIC in ns (to 10 ms): proc(5), field 22 of /proc/self/stat."""
+    ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
+    since_boot_ns = ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    return since_boot_ns + time.monotonic_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def as_json(result: DemoResult, *, lockstep: bool) -> dict[str, Any]:
@@ -303,7 +314,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         seed: Annotated[int, typer.Option(min=0, help="Seed of the emulated arm.")] = 1,
         as_json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-        recording: Annotated[Path, typer.Option(help="Recording to write.")] = Path("demo.mcap"),
+        recording: Annotated[Path, typer.Option(help="Recording to write; replaced if it is there.")] = Path("demo.mcap"),
         picture: Annotated[Path, typer.Option(help="Picture to write.")] = Path("demo.png"),
     ) -> None:
         """An emulated PSM moves under the daemon: enable, home, trace, e-stop, recover, park."""
@@ -314,13 +325,19 @@ def register(app: typer.Typer) -> None:
             )
         else:
             result = _with_progress(lockstep=lockstep, seed=seed, recording=recording)
+        from controller.catalogue import Code
         from telemetry.errors import MissingExtraError
         from telemetry.plot import plot_recording
         from telemetry.recording import load
 
         drawn: Path | None = picture
         try:
-            plot_recording(load(recording), picture)
+            plot_recording(
+                load(recording),
+                picture,
+                code_names={int(code): code.name for code in Code},
+                path_cycles=result.path_cycles,
+            )
         except MissingExtraError as error:
             drawn = None
             print(f"trocar: {error}", file=sys.stderr)

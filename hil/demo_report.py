@@ -28,6 +28,7 @@ class Report(NamedTuple):
     wakeup_us: dict[str, float]
     compute_us: dict[str, float]
     overruns: int
+    first_cycle_ns: int
 
 
 def path_errors(samples: Array, truth: Array, *, lockstep: bool, period_ns: int) -> Array:
@@ -88,6 +89,7 @@ def make_report(
         wakeup_us=_percentiles(samples["wakeup_ns"]),
         compute_us=_percentiles(samples["compute_ns"]),
         overruns=int(samples["overruns"][-1]),
+        first_cycle_ns=int(samples["t_ns"][0]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +38,20 @@ AT_REST_MM = 1e-6  # a step of the set-point that is none
 EFFORT_UNITS = {"revolute": "N·m", "prismatic": "N"}
 
 
-def plot_recording(recording: Recording, out_png: Path | str, *, code_names: Mapping[int, str] | None = None) -> Path:
+def plot_recording(
+    recording: Recording,
+    out_png: Path | str,
+    *,
+    code_names: Mapping[int, str] | None = None,
+    path_cycles: Sequence[tuple[int, int]] = (),
+) -> Path:
     """Draw a recording and return the picture's path.
 
     Args:
         recording: What to draw.
         out_png: The picture, PNG.
         code_names: Names of the catalogue's codes, to label faults with; without it their numbers.
+        path_cycles: First and last sequence numbers of the parts whose path is drawn; without it all is.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -80,12 +87,14 @@ def plot_recording(recording: Recording, out_png: Path | str, *, code_names: Map
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(13.0, 8.6), dpi=140, facecolor="white")
         FigureCanvasAgg(figure)
-        _compose(figure, recording, code_names or {})
+        _compose(figure, recording, code_names or {}, path_cycles)
         figure.savefig(path, metadata={"Title": f"{recording.arm} {recording.path.name}"})
     return path
 
 
-def _compose(figure: Figure, recording: Recording, code_names: Mapping[int, str]) -> None:
+def _compose(
+    figure: Figure, recording: Recording, code_names: Mapping[int, str], path_cycles: Sequence[tuple[int, int]]
+) -> None:
     samples = recording.samples
     t = (samples["t_ns"] - samples["t_ns"][0]) * 1e-9
     active = (samples["state"] == OperatingState.ENABLED) & (samples["is_homed"] != 0)
@@ -102,7 +111,11 @@ def _compose(figure: Figure, recording: Recording, code_names: Mapping[int, str]
     strips = right[1].subgridspec(n_axes, 1, hspace=0.22)
 
     _headline(figure, recording, t, error, true_error)
-    _draw_path(figure.add_subplot(left[0]), samples, active, true_tip)
+    drawn = active.copy()
+    if path_cycles:
+        sequence = samples["sequence"]
+        drawn &= np.logical_or.reduce([(sequence >= first) & (sequence <= last) for first, last in path_cycles])
+    _draw_path(figure.add_subplot(left[0]), samples, drawn, true_tip)
     _draw_timing(figure.add_subplot(left[1]), recording)
     top = figure.add_subplot(right[0])
     _draw_error(top, t, error, true_error)

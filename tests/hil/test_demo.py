@@ -13,9 +13,7 @@ def runs(tmp_path_factory) -> list[DemoResult]:
             base = tmp_path_factory.mktemp(f"demo{number}")
             patch.setenv("TROCAR_RUN_DIR", str(base))
             results.append(
-                run_demo(
-                    lockstep=True, seed=7, recording=base / "demo.mcap", tell=lambda _: None, show=lambda *_: None
-                )
+                run_demo(lockstep=True, seed=7, recording=base / "demo.mcap", tell=lambda _: None, show=lambda *_: None)
             )
     return results
 

@@ -183,7 +183,7 @@ static void run_servo(struct firmware *fw)
         fw->state = FW_ON;
         fw->aim_elapsed_us = fw->period_us; /* the set-point stays until the next command */
     }
-    if (fw->aim_elapsed_us <= fw->period_us)
+    if (fw->aim_elapsed_us < 2u * fw->period_us) /* by then the set-point has come to rest */
         fw->aim_elapsed_us += FW_TICK_US;
     for (uint32_t i = 0; i < fw->n_axes; i++) {
         if (fw->state == FW_ON)
