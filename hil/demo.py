@@ -314,7 +314,9 @@ def register(app: typer.Typer) -> None:
         ] = False,
         seed: Annotated[int, typer.Option(min=0, help="Seed of the emulated arm.")] = 1,
         as_json_: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-        recording: Annotated[Path, typer.Option(help="Recording to write; replaced if it is there.")] = Path("demo.mcap"),
+        recording: Annotated[Path, typer.Option(help="Recording to write; replaced if it is there.")] = Path(
+            "demo.mcap"
+        ),
         picture: Annotated[Path, typer.Option(help="Picture to write.")] = Path("demo.png"),
     ) -> None:
         """An emulated PSM moves under the daemon: enable, home, trace, e-stop, recover, park."""

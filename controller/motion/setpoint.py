@@ -312,6 +312,10 @@ def start(
     if m.mode == _SERVO:
         elapsed = (now_ns - m.stream_ns) / (m.period * 1e9)
         cycles = max(1, int(min(elapsed + 0.5, STEP_HORIZON / m.period)))
+        if cycles > 1:
+            # A stream slower than the cycle jitters: with a fifth to spare its next command comes before the set-point
+            # has arrived and stopped, which would jerk the arm each time.
+            cycles += max(1, cycles // 5)
     for i in range(MAX_AXES):
         m.target[i] = goal[i]
         m.goal[i] = goal[i]

@@ -30,7 +30,7 @@ def test_power_begins_where_the_axis_is(bench):
     assert 0.0 < first < 0.2
 
 
-@pytest.mark.parametrize("period_us", [1000, 2000, 1100])
+@pytest.mark.parametrize("period_us", [1000, 2000, 1250])
 def test_the_set_point_is_the_hermite_cubic_between_frames(bench_class, period_us):
     bench = bench_class().ready(host_period_us=period_us, watchdog_us=100_000, brake=0, current_max=1000.0)
     bench.command(ON)
@@ -49,9 +49,7 @@ def test_the_set_point_is_the_hermite_cubic_between_frames(bench_class, period_u
             )
             bench.tick()
             assert setpoint_position(bench) == pytest.approx(expected, abs=1e-9, rel=1e-5)
-        if period_us % 250:
-            bench.tick()
-        p0, v0 = p1 + v1 * (-period_us % 250) * 1e-6, v1  # from the segment's end to the next tick it goes on
+        p0, v0 = p1, v1
 
 
 def test_velocity_is_that_of_the_cubic(bench_class):
@@ -80,15 +78,15 @@ def test_a_late_frame_finds_the_set_point_going_on_for_one_period_and_then_at_re
     assert abs(bench.tick()["current"][0]) < 1e-6
 
 
-def test_a_frame_that_is_one_tick_late_does_not_kick(bench):
-    """The set-point's velocity is the motion's own whenever the frame comes within a period of its time."""
+def test_frames_a_tick_early_and_late_in_turn_leave_the_speed_as_it_is(bench):
+    """At a constant speed of 1 the damping, kd = 1, gives the set-point's speed; the axis itself stands still."""
     bench.powered()
-    for k in range(1, 20):
+    for k in range(1, 40):
         bench.command(ON, position=0.001 * k, velocity=1.0, kd=1.0)
-        for _ in range(4 + k % 2):
+        for _ in range(5 if k % 2 else 3):
             bench.tick()
-            if k > 2:
-                assert bench.outputs["current"][0, 0] * EFFORT_PER_AMP == pytest.approx(1.0, abs=0.76)
+            if k > 3:
+                assert bench.outputs["current"][0, 0] * EFFORT_PER_AMP == pytest.approx(1.0, abs=0.12)
 
 
 @given(st.lists(st.tuples(st.floats(-0.003, 0.003), st.integers(1, 7)), min_size=2, max_size=30))
@@ -109,8 +107,10 @@ def test_the_set_point_is_continuous_whenever_frames_come(bench_class, story):
             now = setpoint_position(bench)
             assert abs(now - before) <= 0.012  # three periods' way in one tick is a jump
             before = now
-        if ticks == 4:
-            assert before == pytest.approx(goal, abs=1e-7)
+    for _ in range(8):  # on time, and far from any schedule before
+        bench.command(ON, position=goal, velocity=0.0, kp=1.0)
+        bench.tick(4)
+    assert setpoint_position(bench) == pytest.approx(goal, abs=1e-7)
 
 
 def test_torque_is_the_law_s(bench):

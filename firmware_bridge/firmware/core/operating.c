@@ -88,6 +88,19 @@ static void take_gains(struct firmware *fw, const struct fw_command *command)
     }
 }
 
+/* How long the set-point takes to reach the command that has just come. One period after the command before it was to be
+ * reached: frames arrive on a grid of servo ticks, a tick early or late, and a set-point that took exactly one period from
+ * each arrival would change its speed by a quarter every time. The schedule follows the arrivals slowly; a frame that is far
+ * off it begins a new one. */
+static uint32_t next_aim(const struct firmware *fw)
+{
+    const int32_t period = (int32_t)fw->period_us;
+    const int32_t left = (int32_t)fw->aim_us - (int32_t)fw->aim_elapsed_us;
+    if (left > period / 2 || left < -period / 2)
+        return fw->period_us;
+    return (uint32_t)(period + left - left / 8);
+}
+
 static void power_up(struct firmware *fw)
 {
     if (fw->estop_open) {
@@ -138,6 +151,7 @@ void fw_obey(struct firmware *fw, const struct fw_command *command)
         if (fw->state == FW_ON) {
             for (uint32_t i = 0; i < fw->n_axes; i++)
                 axis_aim(&fw->axes[i], command->axes[i].position, command->axes[i].velocity);
+            fw->aim_us = next_aim(fw);
             fw->aim_elapsed_us = 0;
         }
         break;
@@ -181,13 +195,14 @@ static void run_servo(struct firmware *fw)
 {
     if (fw->state == FW_ENABLING && fw->time_us - fw->enabled_time_us >= fw->brake_delay_us) {
         fw->state = FW_ON;
-        fw->aim_elapsed_us = fw->period_us; /* the set-point stays until the next command */
+        fw->aim_us = fw->period_us;
+        fw->aim_elapsed_us = 2u * fw->period_us; /* the set-point stays until the next command */
     }
-    if (fw->aim_elapsed_us < 2u * fw->period_us) /* by then the set-point has come to rest */
+    if (fw->aim_elapsed_us < 2u * fw->aim_us) /* by then the set-point has come to rest */
         fw->aim_elapsed_us += FW_TICK_US;
     for (uint32_t i = 0; i < fw->n_axes; i++) {
         if (fw->state == FW_ON)
-            axis_interpolate(&fw->axes[i], fw->aim_elapsed_us, fw->period_us);
+            axis_interpolate(&fw->axes[i], fw->aim_elapsed_us, fw->aim_us);
         if (!axis_servo(&fw->axes[i])) {
             latch(fw, FW_FAULT_BAD_COMMAND, (int32_t)i); /* gains and feed-forward that overflow together */
             return;

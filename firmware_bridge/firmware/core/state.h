@@ -39,6 +39,7 @@ struct firmware {
     uint32_t fault;
     int32_t fault_axis;
     uint64_t enabled_time_us;  /* when the power came on */
+    uint32_t aim_us;           /* from when the newest set-point came until it is to be reached */
     uint32_t aim_elapsed_us;   /* since the newest set-point came */
 };
 
