@@ -95,7 +95,7 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.INVALID_IN_STATE: Entry(
         "This state command has no meaning in the present state.",
-        "`trocar status` shows the state; docs/states.md which commands it takes.",
+        "`trocar status` shows the state; docs/commands.md which commands it takes.",
         Reaction.NONE,
     ),
     Code.BUSY: Entry("Another state command is still being carried out.", "Wait until it has ended.", Reaction.NONE),
@@ -171,7 +171,9 @@ CATALOGUE: dict[Code, Entry] = {
         "An axis went faster than its motor controller allows.", "Check gains and encoder, then enable.", Reaction.S0
     ),
     Code.DEVICE_OVERCURRENT: Entry(
-        "A motor drew more current than it was commanded to.", "Check motor and amplifier, then enable.", Reaction.S0
+        "The current that a motor draws is not the one that it was commanded.",
+        "Check motor and amplifier, then enable.",
+        Reaction.S0,
     ),
     Code.DEVICE_BAD_COMMAND: Entry(
         "The motor controllers refused a command as not finite or out of range.",
@@ -195,7 +197,7 @@ CATALOGUE: dict[Code, Entry] = {
         Reaction.S0,
     ),
     Code.POSITION_LIMIT: Entry(
-        "The set-point or a measured joint went beyond its limit.",
+        "The set-point went beyond a joint's limit.",
         "Move away from the limit: `trocar disable`, free the arm by hand, then enable.",
         Reaction.S1,
     ),

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
-import numpy as np
 import typer
+
+if TYPE_CHECKING:
+    from kinematics.compiled import Array
 
 __all__ = ["DemoResult", "register", "run_demo"]
 
@@ -93,8 +95,8 @@ class Listener:
             self.lost = subscriber.counters[self._topic].lost
 
 
-def tissue_pose(home: np.ndarray[Any, Any], x: float, y: float, height: float = 0.0) -> np.ndarray[Any, Any]:
-    """Return the pose in the tissue plane at (x, y) m, `height` m above it, oriented as `home`; T_base_tip."""
+def tissue_pose(home: "Array", x: float, y: float, height: float = 0.0) -> "Array":
+    """Return T_base_tip, (4, 4), at (x, y) m in the tissue plane or `height` m above it, oriented as `home`."""
     T = home.copy()
     T[:3, 3] = x, y, -TISSUE_DEPTH + height
     return T
