@@ -199,10 +199,13 @@ class Daemon:
             self._shutdown = create_records(self.run_dir.lockstep, LOCKSTEP)["shutdown"]
         write_atomically(self.run_dir.config, msgspec.json.encode(self.config))
         self._declare_children(arm)
-        for child in self._children.values():
-            self._spawn(child)
-        for name in self._children:
-            self._await_ready(name)
+        # The arm first: where CPUs are few, all at once would make it wait for the others.
+        for names in (VITAL, [name for name in self._children if name not in VITAL]):
+            here = [name for name in names if name in self._children]
+            for name in here:
+                self._spawn(self._children[name])
+            for name in here:
+                self._await_ready(name)
         self._describe(arm, epoch)
 
     def _declare_children(self, arm: ArmDescription) -> None:

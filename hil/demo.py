@@ -143,14 +143,8 @@ def run_demo(
         tell: Called with each step's title as it begins.
         show: Called with the title and the text of what an operator should read.
     """
-    from controller.catalogue import Code
-    from controller.client import Arm
     from controller.config import load_config
     from controller.daemon import Daemon
-    from controller.errors import ArmFault
-    from hil.demo_report import make_report
-    from hil.faults import Faults
-    from telemetry.sample import OperatingState
 
     config = load_config("psm_emulated_strict" if lockstep else "psm_emulated")
     if config.rig is None:
@@ -164,6 +158,13 @@ def run_demo(
     recording.unlink(missing_ok=True)  # a recorder never writes over a file, and would take another name
     with Daemon(config, lockstep=lockstep, recording=recording) as daemon:
         ready_ns = time.monotonic_ns()  # in lock-step the first cycle may begin now; in real time it has begun
+        # Only now: what these load is time that the arm's processes need to start.
+        from controller.catalogue import Code
+        from controller.client import Arm
+        from controller.errors import ArmFault
+        from hil.faults import Faults
+        from telemetry.sample import OperatingState
+
         listener = Listener(daemon.descriptor.telemetry, f"{name}/measured_js")
         listener.start()
         began = time.perf_counter()
@@ -224,6 +225,8 @@ def run_demo(
             last = int(arm.sample()["sequence"])
             wall = time.perf_counter() - began
         listener.finish(last)
+    from hil.demo_report import make_report
+
     tell("Reading the recording")
     period_ns = round(config.cycle.period * 1e9)
     report = make_report(recording, paths, lockstep=lockstep, period_ns=period_ns)
