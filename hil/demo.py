@@ -58,7 +58,6 @@ class Listener:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="listener")
         self.received = 0
-        self.lost = 0
         self.first = 0
         self.newest = 0
 
@@ -92,7 +91,6 @@ class Listener:
                 self.received += 1
                 if self._until is not None and self.newest >= self._until:
                     break
-            self.lost = subscriber.counters[self._topic].lost
 
 
 def tissue_pose(home: "Array", x: float, y: float, height: float = 0.0) -> "Array":
@@ -230,11 +228,12 @@ def run_demo(
     tell("Reading the recording")
     period_ns = round(config.cycle.period * 1e9)
     report = make_report(recording, paths, lockstep=lockstep, period_ns=period_ns)
-    sent = listener.newest - listener.first + 1 if listener.received else 0
+    # Up to the arm's own newest cycle, not the listener's: a sample that was lost at the end counts too.
+    sent = max(last, listener.newest) - listener.first + 1 if listener.received else last
     return DemoResult(
         report=report,
         faults=faults,
-        telemetry={"sent": sent, "received": listener.received, "lost": listener.lost},
+        telemetry={"sent": sent, "received": listener.received, "lost": sent - listener.received},
         speedup=last * config.cycle.period / wall,
         wall_s=wall,
         first_cycle_s=((ready_ns if lockstep else report.first_cycle_ns) - _process_began_ns()) * 1e-9,
