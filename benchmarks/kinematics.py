@@ -86,7 +86,7 @@ def _loop_gravity(arm: Array, Q: Array, effort: Array, first: int, count: int) -
 
 
 def pinocchio_model(pin: Any, description: ArmDescription) -> Any:  # noqa: ANN401
-    """Return Pinocchio's model of an arm, built joint by joint from its DH rows, and the frame of its tip last.
+    """Return Pinocchio's model of an arm, built joint by joint from its file's DH rows, and the frame of its tip last.
 
     A modified row is a fixed transform followed by the joint; a standard one has a fixed part after the joint too,
     which goes into the next joint's placement and into the link's inertia.
@@ -107,9 +107,11 @@ def pinocchio_model(pin: Any, description: ArmDescription) -> Any:  # noqa: ANN4
         # Standard: TransX(a) RotX(alpha); the two commute, so the modified row's transform serves.
         tail = pin.SE3.Identity() if modified else turn
         parent = model.addJoint(parent, pin.JointModelPZ() if prismatic else pin.JointModelRZ(), placement, name)
-        inertia = pin.Inertia(float(arm["mass"][i]), arm["com"][i].copy(), arm["inertia"][i].copy())
+        link = description.file.dynamics.links[i]
+        inertia = pin.Inertia(link.mass, np.array(link.com), np.array(link.inertia))
         model.appendBodyToJoint(parent, inertia, tail)
-    tip = pin.SE3(arm["tip"][:3, :3].copy(), arm["tip"][:3, 3].copy())
+    T_last_tip = np.array(description.file.tip.matrix)
+    tip = pin.SE3(T_last_tip[:3, :3].copy(), T_last_tip[:3, 3].copy())
     model.addFrame(pin.Frame("tip", parent, tail * tip, pin.FrameType.OP_FRAME))
     return model
 

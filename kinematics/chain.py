@@ -1,4 +1,4 @@
-"""Forward kinematics and Jacobian of any Denavit-Hartenberg chain, in both conventions.
+"""Forward kinematics and Jacobian of any serial chain.
 
 These kernels read the table, so they fit every arm; a family's own file (`psm.py`) has the same functions unrolled,
 several times faster. In all of them `q` has 8 entries in the order of the arm's axes, rad and m, those past the joints
@@ -13,20 +13,21 @@ from numba.core import types
 from numba.core.types.containers import UniTuple
 
 from kinematics.compiled import array_of, kernel
-from kinematics.description import ARM, Convention
+from kinematics.description import ARM
 from kinematics.trigonometry import sincos
 
 __all__ = [
     "ARMS",
     "FORWARD",
+    "FORWARD_JACOBIAN",
     "INVERSE",
     "JACOBIAN",
-    "STANDARD",
     "IkStatus",
     "forward",
+    "forward_jacobian",
     "jacobian",
+    "joint_transform",
     "product",
-    "row_transform",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -42,10 +43,11 @@ FORWARD = types.void(ARMS, f8[::1], f8[:, ::1])
 JACOBIAN = types.void(ARMS, f8[::1], f8[:, ::1])
 """(arm, q, J): write the geometric Jacobian, (6, 8)."""
 
+FORWARD_JACOBIAN = types.void(ARMS, f8[::1], f8[:, ::1], f8[:, ::1])
+"""(arm, q, T, J): write both."""
+
 INVERSE = types.int64(ARMS, f8[:, ::1], f8[::1], f8[::1])
 """(arm, T, q_near, q): write the joints that bring the tip to T, nearest to q_near. Returns IkStatus."""
-
-STANDARD = int(Convention.STANDARD)
 
 
 class IkStatus(IntEnum):
@@ -65,18 +67,39 @@ class IkStatus(IntEnum):
 
 
 @kernel(UniTuple(f8, 12)(ARMS, types.int64, f8))
-def row_transform(arm: Array, i: int, position: float) -> Pose12:
-    """Return T_{i-1,i}, the transform of DH row i at a joint position, as the upper three rows of the matrix."""
-    theta, d, a = arm[0].theta[i], arm[0].d[i], arm[0].a[i]
+def joint_transform(arm: Array, i: int, q: float) -> Pose12:
+    """Return T_{i-1,i} between joint frames at a joint position: the upper three rows of the matrix."""
+    p = arm[0].placement[i]
     if arm[0].prismatic[i]:
-        d += position + arm[0].offset[i]
-    else:
-        theta += position + arm[0].offset[i]
-    st, ct = sincos(theta)
-    sa, ca = sincos(arm[0].alpha[i])
-    if arm[0].convention == STANDARD:
-        return ct, -st * ca, st * sa, a * ct, st, ct * ca, -ct * sa, a * st, 0.0, sa, ca, d
-    return ct, -st, 0.0, a, st * ca, ct * ca, -sa, -d * sa, st * sa, ct * sa, ca, d * ca
+        return (
+            p[0],
+            p[1],
+            p[2],
+            p[3] + q * p[2],
+            p[4],
+            p[5],
+            p[6],
+            p[7] + q * p[6],
+            p[8],
+            p[9],
+            p[10],
+            p[11] + q * p[10],
+        )
+    s, c = sincos(q)
+    return (
+        c * p[0] + s * p[1],
+        c * p[1] - s * p[0],
+        p[2],
+        p[3],
+        c * p[4] + s * p[5],
+        c * p[5] - s * p[4],
+        p[6],
+        p[7],
+        c * p[8] + s * p[9],
+        c * p[9] - s * p[8],
+        p[10],
+        p[11],
+    )
 
 
 @kernel(UniTuple(f8, 12)(UniTuple(f8, 12), UniTuple(f8, 12)))
@@ -128,8 +151,52 @@ def forward(arm: Array, q: Array, T: Array) -> None:
     """
     A = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     for i in range(arm[0].n_joints):
-        A = product(A, row_transform(arm, i, q[i]))
+        A = product(A, joint_transform(arm, i, q[i]))
     A = product(A, tip_transform(arm))
+    T[0, 0], T[0, 1], T[0, 2], T[0, 3] = A[0], A[1], A[2], A[3]
+    T[1, 0], T[1, 1], T[1, 2], T[1, 3] = A[4], A[5], A[6], A[7]
+    T[2, 0], T[2, 1], T[2, 2], T[2, 3] = A[8], A[9], A[10], A[11]
+    T[3, 0], T[3, 1], T[3, 2], T[3, 3] = 0.0, 0.0, 0.0, 1.0
+
+
+@kernel(UniTuple(f8, 12)(ARMS, f8[::1], f8[:, ::1]))
+def _columns(arm: Array, q: Array, J: Array) -> Pose12:
+    """Write the Jacobian and return the tip's pose, the upper three rows of its matrix."""
+    n_joints = arm[0].n_joints
+    A = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    for i in range(n_joints):
+        A = product(A, joint_transform(arm, i, q[i]))
+        # For now the joint's origin and axis; both turn into the column once the tip is known.
+        J[0, i], J[1, i], J[2, i] = A[3], A[7], A[11]
+        J[3, i], J[4, i], J[5, i] = A[2], A[6], A[10]
+    A = product(A, tip_transform(arm))
+    for i in range(n_joints):
+        zx, zy, zz = J[3, i], J[4, i], J[5, i]
+        if arm[0].prismatic[i]:
+            J[0, i], J[1, i], J[2, i] = zx, zy, zz
+            J[3, i], J[4, i], J[5, i] = 0.0, 0.0, 0.0
+        else:
+            x, y, z = A[3] - J[0, i], A[7] - J[1, i], A[11] - J[2, i]
+            J[0, i], J[1, i], J[2, i] = zy * z - zz * y, zz * x - zx * z, zx * y - zy * x
+    for i in range(n_joints, J.shape[1]):
+        for k in range(6):
+            J[k, i] = 0.0
+    return A
+
+
+@kernel(FORWARD_JACOBIAN)
+def forward_jacobian(arm: Array, q: Array, T: Array, J: Array) -> None:
+    """Write T_base_tip and the geometric Jacobian at the joint positions q.
+
+    J qd is the tip's twist: [velocity of the tip's origin, angular velocity], both in the base frame's axes.
+
+    Args:
+        arm: The record, (1,), dtype ARM.
+        q: Positions, (8,), rad and m.
+        T: Out: (4, 4).
+        J: Out: (6, 8), linear rows first; columns past the joints are zero.
+    """
+    A = _columns(arm, q, J)
     T[0, 0], T[0, 1], T[0, 2], T[0, 3] = A[0], A[1], A[2], A[3]
     T[1, 0], T[1, 1], T[1, 2], T[1, 3] = A[4], A[5], A[6], A[7]
     T[2, 0], T[2, 1], T[2, 2], T[2, 3] = A[8], A[9], A[10], A[11]
@@ -138,30 +205,5 @@ def forward(arm: Array, q: Array, T: Array) -> None:
 
 @kernel(JACOBIAN)
 def jacobian(arm: Array, q: Array, J: Array) -> None:
-    """Write the geometric Jacobian at the joint positions q.
-
-    J qd is the tip's twist: [velocity of the tip's origin, angular velocity], both in the base frame's axes.
-
-    Args:
-        arm: The record, (1,), dtype ARM.
-        q: Positions, (8,), rad and m.
-        J: Out: (6, 8), linear rows first; columns past the joints are zero.
-    """
-    J[:, :] = 0.0
-    A = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    for i in range(arm[0].n_joints):
-        B = product(A, row_transform(arm, i, q[i]))
-        # The joint's axis and a point on it: of the new frame (modified) or of the one before (standard).
-        C = A if arm[0].convention == STANDARD else B
-        J[0, i], J[1, i], J[2, i] = C[3], C[7], C[11]
-        J[3, i], J[4, i], J[5, i] = C[2], C[6], C[10]
-        A = B
-    A = product(A, tip_transform(arm))
-    for i in range(arm[0].n_joints):
-        zx, zy, zz = J[3, i], J[4, i], J[5, i]
-        if arm[0].prismatic[i]:
-            J[0, i], J[1, i], J[2, i] = zx, zy, zz
-            J[3, i], J[4, i], J[5, i] = 0.0, 0.0, 0.0
-        else:
-            x, y, z = A[3] - J[0, i], A[7] - J[1, i], A[11] - J[2, i]
-            J[0, i], J[1, i], J[2, i] = zy * z - zz * y, zz * x - zx * z, zx * y - zy * x
+    """Write the geometric Jacobian at the joint positions q, (6, 8), as `forward_jacobian` does."""
+    _columns(arm, q, J)

@@ -61,6 +61,7 @@ ARM = np.dtype(
         ("convention", "i8"),  # Convention
         ("family", "i8"),  # Family
         ("prismatic", "i8", (MAX_AXES,)),  # 1 or 0
+        ("placement", "f8", (MAX_AXES, 12)),  # T_{i-1,i} of joint frame i at q = 0: upper three rows, row by row
         ("alpha", "f8", (MAX_AXES,)),
         ("a", "f8", (MAX_AXES,)),
         ("theta", "f8", (MAX_AXES,)),
@@ -72,7 +73,7 @@ ARM = np.dtype(
         ("acceleration_max", "f8", (MAX_AXES,)),
         ("jerk_max", "f8", (MAX_AXES,)),
         ("effort_max", "f8", (MAX_AXES,)),
-        ("tip", "f8", (4, 4)),  # T_last_tip
+        ("tip", "f8", (4, 4)),  # T_last_tip, from the last joint's frame
         ("joint_from_actuator", "f8", (MAX_AXES, MAX_AXES)),  # identity past n_axes, as its inverse
         ("actuator_from_joint", "f8", (MAX_AXES, MAX_AXES)),
         ("actuator_position_min", "f8", (MAX_AXES,)),
@@ -82,8 +83,8 @@ ARM = np.dtype(
         ("current_max", "f8", (MAX_AXES,)),
         ("brake", "i8", (MAX_AXES,)),  # 1 or 0
         ("mass", "f8", (MAX_AXES,)),  # of the link that the joint moves
-        ("com", "f8", (MAX_AXES, 3)),  # in the link's DH frame
-        ("inertia", "f8", (MAX_AXES, 3, 3)),  # about the centre of mass, axes of the DH frame
+        ("com", "f8", (MAX_AXES, 3)),  # in the joint's frame
+        ("inertia", "f8", (MAX_AXES, 3, 3)),  # about the centre of mass, axes of the joint's frame
         ("gravity", "f8", (3,)),  # m/s², in the base frame
         ("coulomb", "f8", (MAX_AXES,)),
         ("viscous", "f8", (MAX_AXES,)),
@@ -91,7 +92,12 @@ ARM = np.dtype(
     ],
     align=True,
 )
-"""What the kernels know of an arm. Entries past its axes are zero, save where the field says otherwise."""
+"""What the kernels know of an arm. Entries past its axes are zero, save where the field says otherwise.
+
+Whatever a file gives its geometry by, the kernels see joint frames: frame i sits on joint i, turns about or slides
+along its own z by q_i, and stands at `placement[i]` of frame i-1 while q_i is 0. With modified rows it is the DH frame
+i; with standard rows the DH frame i is a fixed turn and shift further on.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -205,7 +211,7 @@ def _make_record(file: ArmFile) -> np.ndarray[Any, Any]:
             "effort_max",
         ):
             arm[key][i] = getattr(axis, key)
-    arm["tip"] = file.tip.matrix
+    _place_joints(file, arm)
     actuators = file.actuators
     coupling = np.eye(MAX_AXES)
     coupling[:n_axes, :n_axes] = actuators.joint_from_actuator
@@ -218,11 +224,40 @@ def _make_record(file: ArmFile) -> np.ndarray[Any, Any]:
     arm["effort_per_amp"][:n_axes] = np.array(actuators.torque_constant) * gear
     arm["current_max"][:n_axes] = actuators.current_max
     arm["brake"][:n_axes] = actuators.brake
-    for i, link in enumerate(file.dynamics.links):
-        arm["mass"][i], arm["com"][i], arm["inertia"][i] = link.mass, link.com, link.inertia
     arm["gravity"] = file.dynamics.gravity
     arm["coulomb"][:n_axes] = file.dynamics.friction.coulomb
     arm["viscous"][:n_axes] = file.dynamics.friction.viscous
     arm["friction_smoothing"] = 1.0  # never divided by zero, past the axes either
     arm["friction_smoothing"][:n_axes] = file.dynamics.friction.smoothing
     return record
+
+
+def _about_x(alpha: float, a: float) -> np.ndarray[Any, Any]:
+    """Return RotX(alpha) TransX(a), 4 x 4; the two commute."""
+    s, c = math.sin(alpha), math.cos(alpha)
+    return np.array([[1.0, 0.0, 0.0, a], [0.0, c, -s, 0.0], [0.0, s, c, 0.0], [0.0, 0.0, 0.0, 1.0]])
+
+
+def _about_z(theta: float, d: float) -> np.ndarray[Any, Any]:
+    """Return RotZ(theta) TransZ(d), 4 x 4; the two commute."""
+    s, c = math.sin(theta), math.cos(theta)
+    return np.array([[c, -s, 0.0, 0.0], [s, c, 0.0, 0.0], [0.0, 0.0, 1.0, d], [0.0, 0.0, 0.0, 1.0]])
+
+
+def _place_joints(file: ArmFile, arm: np.void) -> None:
+    """Fill in joint frames, tip and bodies from the DH rows, whichever their convention."""
+    tail = np.eye(4)  # from the joint's frame before to its DH frame
+    links = file.dynamics.links
+    for i in range(count_joints(file)):
+        prismatic = bool(arm["prismatic"][i])
+        theta = arm["theta"][i] + (0.0 if prismatic else arm["offset"][i])
+        d = arm["d"][i] + (arm["offset"][i] if prismatic else 0.0)
+        x, z = _about_x(arm["alpha"][i], arm["a"][i]), _about_z(theta, d)
+        modified = arm["convention"] == Convention.MODIFIED
+        arm["placement"][i] = (x @ z if modified else tail @ z)[:3].reshape(12)
+        tail = np.eye(4) if modified else x
+        R = tail[:3, :3]
+        arm["mass"][i] = links[i].mass
+        arm["com"][i] = R @ links[i].com + tail[:3, 3]
+        arm["inertia"][i] = R @ np.array(links[i].inertia) @ R.T
+    arm["tip"] = tail @ np.array(file.tip.matrix)

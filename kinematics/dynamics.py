@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numba.core import types
 
-from kinematics.chain import ARMS, STANDARD, product, row_transform
+from kinematics.chain import ARMS, joint_transform, product
 from kinematics.compiled import kernel
 
 __all__ = ["EFFORT", "friction_effort", "gravity_effort"]
@@ -35,7 +35,7 @@ def gravity_effort(arm: Array, q: Array, effort: Array) -> None:
     M, Sx, Sy, Sz = 0.0, 0.0, 0.0, 0.0
     A = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     for i in range(n_joints):
-        A = product(A, row_transform(arm, i, q[i]))
+        A = product(A, joint_transform(arm, i, q[i]))
         m, cx, cy, cz = arm[0].mass[i], arm[0].com[i, 0], arm[0].com[i, 1], arm[0].com[i, 2]
         M += m
         Sx += m * (A[0] * cx + A[1] * cy + A[2] * cz + A[3])
@@ -44,14 +44,12 @@ def gravity_effort(arm: Array, q: Array, effort: Array) -> None:
     effort[:] = 0.0
     A = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     for i in range(n_joints):
-        B = product(A, row_transform(arm, i, q[i]))
-        C = A if arm[0].convention == STANDARD else B
+        A = product(A, joint_transform(arm, i, q[i]))
         if arm[0].prismatic[i]:
-            effort[i] = -M * (gx * C[2] + gy * C[6] + gz * C[10])
+            effort[i] = -M * (gx * A[2] + gy * A[6] + gz * A[10])
         else:
-            x, y, z = Sx - M * C[3], Sy - M * C[7], Sz - M * C[11]
-            effort[i] = -(gx * (C[6] * z - C[10] * y) + gy * (C[10] * x - C[2] * z) + gz * (C[2] * y - C[6] * x))
-        A = B
+            x, y, z = Sx - M * A[3], Sy - M * A[7], Sz - M * A[11]
+            effort[i] = -(gx * (A[6] * z - A[10] * y) + gy * (A[10] * x - A[2] * z) + gz * (A[2] * y - A[6] * x))
         m, cx, cy, cz = arm[0].mass[i], arm[0].com[i, 0], arm[0].com[i, 1], arm[0].com[i, 2]
         M -= m
         Sx -= m * (A[0] * cx + A[1] * cy + A[2] * cz + A[3])

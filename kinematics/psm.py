@@ -24,7 +24,7 @@ import numpy as np
 from numba.core import types
 from numba.core.types.containers import UniTuple
 
-from kinematics.chain import ARMS, FORWARD, INVERSE, JACOBIAN, IkStatus
+from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN, INVERSE, JACOBIAN, IkStatus
 from kinematics.compiled import kernel
 from kinematics.frames import is_pose, is_rotation
 from kinematics.trigonometry import atan2, sincos
@@ -37,9 +37,6 @@ f8 = types.float64
 
 BRANCHES = types.int64(ARMS, f8[:, ::1], f8[:, ::1])
 """(arm, T, Q): write all branches, limits or not. Returns how many."""
-
-FORWARD_JACOBIAN = types.void(ARMS, f8[::1], f8[:, ::1], f8[:, ::1])
-"""(arm, q, T, J): write both."""
 
 POSE_TOLERANCE = 1e-6  # a rotation further from orthonormal is refused: its answer would be as far off
 LIMIT_TOLERANCE = 1e-9  # rad, m: an answer so little outside a limit is put on the limit; far below an encoder's count
