@@ -32,7 +32,7 @@ from controller.run_dir import RunDir, write_atomically
 from drivers.bridge import AxisSettings, BridgeDriver
 from drivers.driver import COMMAND, FEEDBACK, DeviceInfo, Driver, DriverError
 from kinematics import psm
-from kinematics.compiled import Array
+from kinematics.compiled import Array, prepare
 from kinematics.description import ArmDescription, load_arm
 from telemetry.ring import open_ring
 from telemetry.sample import SAMPLE
@@ -155,6 +155,7 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
         arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["profile"]]
         arguments += [state["guard"], state["feedback"], state["command"], state["joint_command"]]
         arguments += [state["message"], state["next_message"], state["sample"], state["scratch"], state["poses"]]
+        prepare(run, *arguments[:8])  # now, not under real-time priority
         return _run_cycle(run_dir, config, device, arguments, lockstep=lockstep)
     finally:
         driver.close()

@@ -13,7 +13,7 @@ from controller.commands import Empty, JointGoal, PoseGoal
 from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Operation
 from controller.outcomes import Outcomes
 from controller.run_dir import GATEWAY_SLOT
-from kinematics.compiled import array_of, kernel
+from kinematics.compiled import array_of, kernel, prepare
 from telemetry.ring import Ring, RingReader, load_acquire, store_release
 
 __all__ = ["CoreLink", "await_grant", "grant", "post"]
@@ -85,6 +85,7 @@ class CoreLink:
     """
 
     def __init__(self, ring: Ring, mailbox: np.ndarray[Any, Any], lockstep: np.ndarray[Any, Any] | None = None) -> None:
+        prepare(_advance_head, _advance_grant, await_grant)
         self.outcomes = Outcomes()
         self.newest: np.ndarray[Any, Any] | None = None
         self.states_seen = 0

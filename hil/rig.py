@@ -38,6 +38,7 @@ from hil.loop import BUFFER, RIG, SUBSTEP_NS, run_lockstep, run_real, simulate_t
 from hil.plant import Plant  # noqa: E402
 from hil.truth import CAPACITY, TRUTH  # noqa: E402
 from hil.wire import make_lane  # noqa: E402
+from kinematics.compiled import prepare  # noqa: E402
 from telemetry.ring import create_ring  # noqa: E402
 from telemetry.shared import create_records, map_records  # noqa: E402
 
@@ -234,6 +235,7 @@ def _serve(paths: RunDir, *, lockstep: bool) -> int:
             ready.set()
             rig.run(port.host_fd, port.port_fd, barrier)
 
+        prepare(run_real if barrier is None else run_lockstep)  # now, not under real-time priority
         thread = threading.Thread(target=loop, name="rig")
         thread.start()
         ready.wait()

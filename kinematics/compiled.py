@@ -19,8 +19,9 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 from numba.core import types
+from numba.core.registry import CPUDispatcher
 
-__all__ = ["CACHE", "Array", "Part", "array_of", "kernel", "source_digest"]
+__all__ = ["CACHE", "Array", "Part", "array_of", "kernel", "prepare", "source_digest"]
 
 Array = np.ndarray[Any, Any]
 """What a kernel takes: a vector, a matrix, or an array of one record."""
@@ -92,8 +93,47 @@ def array_of(dtype: Any, ndim: int = 1) -> types.Array:  # noqa: ANN401
     return types.Array(numba.from_dtype(dtype), ndim, "C")
 
 
+class _Kernel(CPUDispatcher):  # type: ignore[misc]
+    """A compiled function that is loaded from the cache, or compiled, when it is first needed.
+
+    A kernel in the cache holds the code of all kernels that it calls. A process that calls the outermost one thus never
+    loads those within, and a start that would take a second takes a part of it.
+    """
+
+    _signature: Any = None
+
+    def load(self) -> None:
+        """Make the compiled code ready; from then on there is no compiling."""
+        if self._signature is not None:
+            self.compile(self._signature)
+            self.disable_compile()
+            self._signature = None
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:  # noqa: ANN401
+        """Another kernel that calls this one is being compiled."""
+        self.load()
+        return super().get_call_template(args, kws)
+
+    def get_compile_result(self, sig: Any) -> Any:  # noqa: ANN401
+        """It is handed over as a part."""
+        self.load()
+        return super().get_compile_result(sig)
+
+    def _compile_for_args(self, *args: Any, **kws: Any) -> Any:  # noqa: ANN401
+        """It is called from Python for the first time: return what is to be called instead, which is itself."""
+        self.load()
+        return self
+
+
+def prepare(*kernels: Part) -> None:
+    """Load kernels now, so that their first call takes no longer than the others."""
+    for each in kernels:
+        if isinstance(each, _Kernel):
+            each.load()
+
+
 def kernel(signature: Any) -> Callable[[F], F]:  # noqa: ANN401
-    """Compile a function once, for one signature, without the GIL, cached on disk.
+    """Compile a function once, for one signature, without the GIL, cached on disk; when it is first needed.
 
     Division by zero gives inf or nan as in C (the guard sees it); another argument type is a TypeError at the call,
     never a compile in the cycle. `function.py_func` is the plain Python.
@@ -102,12 +142,13 @@ def kernel(signature: Any) -> Callable[[F], F]:  # noqa: ANN401
         signature: A Numba signature, e.g. `types.int64(types.float64[::1])`.
     """
 
-    def compile_(function: F) -> F:
+    def declare(function: F) -> F:
         # Numba asks for the folder once, when the function is decorated.
         numba.config.CACHE_DIR = str(_cache_folder(Path(function.__code__.co_filename).resolve()))
-        compiled = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
-        if hasattr(compiled, "disable_compile"):  # absent when NUMBA_DISABLE_JIT is set
-            compiled.disable_compile()
+        compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        if isinstance(compiled, CPUDispatcher):  # a plain function when NUMBA_DISABLE_JIT is set
+            compiled.__class__ = _Kernel
+            compiled._signature = signature
         return compiled  # type: ignore[no-any-return]
 
-    return compile_
+    return declare
