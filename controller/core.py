@@ -148,14 +148,14 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
         else (clock.wait_real, clock.now_real, clock.finish_real)
     )
     driver = make_driver(config, arm, str(run_dir.port) if config.rig else config.driver.port)
+    kernels = [psm.forward, psm.inverse, laws.joint_pd, driver.receive, driver.transmit, *parts]
+    prepare(run, *kernels)  # before a device waits for commands, and not under real-time priority
     device = driver.open()
     try:
-        arguments = [psm.forward, psm.inverse, laws.joint_pd, driver.receive, driver.transmit, *parts]
-        arguments += [arm.record, parameters, time, barrier, driver.link, ring.header, ring.slots]
+        arguments = [*kernels, arm.record, parameters, time, barrier, driver.link, ring.header, ring.slots]
         arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["profile"]]
         arguments += [state["guard"], state["feedback"], state["command"], state["joint_command"]]
         arguments += [state["message"], state["next_message"], state["sample"], state["scratch"], state["poses"]]
-        prepare(run, *arguments[:8])  # now, not under real-time priority
         return _run_cycle(run_dir, config, device, arguments, lockstep=lockstep)
     finally:
         driver.close()
