@@ -103,12 +103,12 @@ smoothing = [0.01, 0.02, 0.03]
 source = "made for the tests"
 """
 
-PSM_FILE = ARMS_FOLDER / "psm_classic_lnd.toml"
+PSM_FILE = ARMS_FOLDER / "psm_classic.toml"
 
 
 @pytest.fixture(scope="session")
 def psm_description():
-    return load_arm("psm_classic_lnd")
+    return load_arm("psm_classic")
 
 
 @pytest.fixture(scope="session")

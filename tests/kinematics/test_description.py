@@ -9,7 +9,7 @@ import pytest
 from kinematics.arm_file import ARMS_FOLDER
 from kinematics.description import ARM, DescriptionError, Family, KinematicsError, load_arm, shipped_arms
 
-PSM_FILE = ARMS_FOLDER / "psm_classic_lnd.toml"
+PSM_FILE = ARMS_FOLDER / "psm_classic.toml"
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_links_must_be_the_joints_in_order(edited):
 
 
 def test_unknown_arm_is_refused_with_those_that_exist():
-    with pytest.raises(DescriptionError, match=r"no arm is named 'psm_xi'; shipped are .*psm_classic_lnd"):
+    with pytest.raises(DescriptionError, match=r"no arm is named 'psm_xi'; shipped are .*psm_classic"):
         load_arm("psm_xi")
 
 
@@ -175,6 +175,6 @@ def test_errors_have_one_root_and_are_value_errors():
 
 def test_reading_a_description_does_not_load_the_compiler():
     """Clients show limits and names; they should not wait half a second for Numba."""
-    program = "import sys, kinematics.description as d; d.load_arm('psm_classic_lnd'); print('numba' in sys.modules)"
+    program = "import sys, kinematics.description as d; d.load_arm('psm_classic'); print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
