@@ -352,7 +352,9 @@ def _check_axes(check: _Check, axes: list[AxisTable], convention: str) -> None:
         if axis.is_joint and ended:
             what = "alpha" if given else "placement"
             value = axis.alpha if given else axis.placement
-            check.refuse(f"axes[{i}].{what}", value, "no joint after an axis without one", "put the jaw after the joints")
+            check.refuse(
+                f"axes[{i}].{what}", value, "no joint after an axis without one", "put the jaw after the joints"
+            )
         ended = ended or not axis.is_joint
         check.ordered(f"axes[{i}].position_min", axis.position_min, axis.position_max)
 

@@ -42,9 +42,7 @@ MEET_TOLERANCE = 1e-9  # m: how far beside the shaft the tip of a pose may be th
 
 
 @kernel(UniTuple(f8, 2)(f8, f8, f8, f8, f8, f8, f8))
-def _yaw_roll(
-    xx: float, xy: float, xz: float, zx: float, zy: float, zz: float, s2: float
-) -> tuple[float, float]:
+def _yaw_roll(xx: float, xy: float, xz: float, zx: float, zy: float, zz: float, s2: float) -> tuple[float, float]:
     """Return theta_1 and theta_4 of a branch, given x4, z4 and s2."""
     per_s2 = 1.0 / s2
     s1, c1, c2 = zz * per_s2, zx * per_s2, -zy

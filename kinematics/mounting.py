@@ -129,7 +129,9 @@ def _join_friction(arm: DynamicsTable, own: int, tool: ToolDynamicsTable, count:
     if arm.friction is None and tool.friction is None:
         return None
     parts = [
-        FrictionTable(coulomb=[0.0] * n, viscous=[0.0] * n, smoothing=[1.0] * n, source="none") if part is None else part
+        FrictionTable(coulomb=[0.0] * n, viscous=[0.0] * n, smoothing=[1.0] * n, source="none")
+        if part is None
+        else part
         for part, n in ((arm.friction, own), (tool.friction, count))
     ]
     lists = {name: [*getattr(parts[0], name), *getattr(parts[1], name)] for name in ("coulomb", "viscous", "smoothing")}

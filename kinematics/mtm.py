@@ -96,9 +96,7 @@ def _wrist(M: Nine, theta_4: float, sign: float) -> tuple[float, float, float, f
 
 
 @kernel(UniTuple(f8, 4)(ARMS, UniTuple(f8, 9), f8, f8, f8, f8))
-def _wrist_within(
-    arm: Array, M: Nine, q4: float, n5: float, n6: float, n7: float
-) -> tuple[float, float, float, float]:
+def _wrist_within(arm: Array, M: Nine, q4: float, n5: float, n6: float, n7: float) -> tuple[float, float, float, float]:
     """Return q5, q6, q7 within the limits and nearest to n, and |s6|, at a platform's position; nan when none is."""
     low, high, offset = arm[0].position_min, arm[0].position_max, arm[0].offset
     b5, b6, b7, nearest, sine = math.nan, math.nan, math.nan, math.inf, 0.0

@@ -166,9 +166,7 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
                         for _ in range(2):  # the two signs of s2
                             q2 = copy_within(theta_2 - o2, n2, l2, h2)
                             if not math.isnan(q2):
-                                theta_1, theta_34 = _shoulder_rotation(
-                                    sa, ca, sb, cb, s2, c2, ux, uy, uz, wx, wy, wz
-                                )
+                                theta_1, theta_34 = _shoulder_rotation(sa, ca, sb, cb, s2, c2, ux, uy, uz, wx, wy, wz)
                                 q1 = copy_within(theta_1 - o1, n1, l1, h1)
                                 q4 = copy_within(theta_34 - theta_3 - o4, n4, l4, h4)
                                 e1, e2, e4, e5, e6 = q1 - n1, q2 - n2, q4 - n4, q5 - n5, q6 - n6
