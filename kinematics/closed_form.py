@@ -64,6 +64,8 @@ def last_frame(arm: Array, T: Array) -> Pose12:
 @kernel(f8(f8, f8, f8, f8))
 def copy_within(angle: float, near: float, low: float, high: float) -> float:
     """Return the copy angle + 2 pi k in [low, high] that is nearest to `near`, or nan when none is."""
+    if abs(near - angle) < math.pi and angle >= low and angle <= high:  # nearly always, and the branch is foreseen
+        return angle
     k = np.floor((near - angle) * PER_TURN + 0.5)
     k = max(k, np.ceil((low - LIMIT_TOLERANCE - angle) * PER_TURN))
     k = min(k, np.floor((high + LIMIT_TOLERANCE - angle) * PER_TURN))

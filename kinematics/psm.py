@@ -177,26 +177,6 @@ def jacobian(arm: Array, q: Array, J: Array) -> None:
     _write_jacobian(J, s1, c1, ux, uy, uz, wx, wy, wz, zx, zy, zz, px, py, pz, rx, ry, rz, bx, by, bz)
 
 
-@kernel(UniTuple(f8, 7)(f8, f8, f8, f8, f8, f8, f8, f8, f8, f8))
-def _roll(
-    ux: float,
-    uy: float,
-    uz: float,
-    s2: float,
-    vx: float,
-    vy: float,
-    vz: float,
-    zx: float,
-    zy: float,
-    zz: float,
-) -> tuple[float, float, float, float, float, float, float]:
-    """Return s1, c1, s4, c4 and z5, given z3, s2, x5 and z6 of a branch."""
-    per_s2 = 1.0 / s2
-    s1, c1 = uz * per_s2, ux * per_s2
-    wx, wy, wz = vy * zz - vz * zy, vz * zx - vx * zz, vx * zy - vy * zx
-    return s1, c1, (wx * c1 + wz * s1) * uy - wy * s2, wz * c1 - wx * s1, wx, wy, wz
-
-
 @kernel(INVERSE)
 def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
     """Write the joint positions that bring the tip to T, and return an IkStatus.
@@ -234,53 +214,60 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
     reach = max(abs(l3 + depth_0), abs(h3 + depth_0)) + abs(a) + LIMIT_TOLERANCE
     if px * px + py * py + pz * pz > reach * reach:
         return IkStatus.OUT_OF_REACH
+    # No direction is made a unit vector: an arc tangent does not ask for it, and the divisions would be waited for.
     along = px * zx + py * zy + pz * zz
     vx, vy, vz = px - along * zx, py - along * zy, pz - along * zz
     norm = math.sqrt(vx * vx + vy * vy + vz * vz)
     if norm < NEAR_POINT:
         return IkStatus.SINGULAR
-    per_norm = 1.0 / norm
-    vx, vy, vz = vx * per_norm, vy * per_norm, vz * per_norm  # x5
+    wx, wy, wz = vy * zz - vz * zy, vz * zx - vx * zz, vx * zy - vy * zx  # v x z6
+    s6, c6 = -(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz
+    lx, ly, lz = norm * along * zx, norm * along * zy, norm * along * zz
 
     nearest, reachable, shallow, singular = math.inf, False, False, False
     b1, b2, b3, b4, b5, b6 = n1, n2, n3, n4, n5, n6
     # Where every wrist pitch within the limits has cos(q5) > 0, z3 . x5 > 0 tells a wrist that is turned over from one
     # that is not, without an arc tangent.
     never_over = abs(o5 + 0.5 * math.pi) + max(abs(l5), abs(h5)) < 0.5 * math.pi - LIMIT_TOLERANCE
-    for _ in range(2):  # x5 and its opposite
-        across = norm - a  # p5 = across x5 + along z6
-        depth = math.sqrt(across * across + along * along)
-        shallow = shallow or depth < NEAR_POINT
+    facing = 1.0
+    for _ in range(2):  # x5 = v / |v| and its opposite
+        across = facing * norm - a  # p5 = across x5 + along z6
+        distance_5 = math.sqrt(across * across + along * along)
+        shallow = shallow or distance_5 < NEAR_POINT
+        below = 1.0
         for _ in range(2):  # wrist below the RCM and above it
-            q3 = depth - depth_0
-            if abs(depth) >= NEAR_POINT and q3 >= l3 - LIMIT_TOLERANCE and q3 <= h3 + LIMIT_TOLERANCE:
+            q3 = below * distance_5 - depth_0
+            if distance_5 >= NEAR_POINT and q3 >= l3 - LIMIT_TOLERANCE and q3 <= h3 + LIMIT_TOLERANCE:
                 reachable = True
-                f, g = across / depth, along / depth  # z3 = f x5 + g z6 = p5 / depth
+                f, g = below * across, below * along  # z3 = (f x5 + g z6) / |p5|
                 q5 = math.nan
                 if f > 0.0 or not never_over:
                     q5 = copy_within(atan2(-f, -g) - o5, n5, l5, h5)
                 if not math.isnan(q5):
-                    ux, uy, uz = f * vx + g * zx, f * vy + g * zy, f * vz + g * zz
-                    s2 = math.sqrt(ux * ux + uz * uz)
-                    theta_2 = atan2(s2, -uy)
+                    k = facing * across
+                    bx, by, bz = k * vx + lx, k * vy + ly, k * vz + lz  # |v| p5
+                    horizontal, depth = math.sqrt(bx * bx + bz * bz), below * norm * distance_5
+                    sine = (wx * bx + wz * bz) * by - wy * horizontal * horizontal
+                    cosine = depth * (wz * bx - wx * bz)
+                    theta_2, singular_2 = atan2(horizontal, -below * by), horizontal < NEAR_PARALLEL * abs(depth)
+                    side = 1.0
                     for _ in range(2):  # the two signs of s2
                         q2 = copy_within(theta_2 - o2, n2, l2, h2)
                         if not math.isnan(q2):
-                            s1, c1, s4, c4, wx, wy, wz = _roll(ux, uy, uz, s2, vx, vy, vz, zx, zy, zz)
-                            q1 = copy_within(atan2(s1, c1) - o1, n1, l1, h1)
-                            q4 = copy_within(atan2(s4, c4) - o4, n4, l4, h4)
-                            theta_6 = atan2(-(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz)
-                            q6 = copy_within(theta_6 - o6, n6, l6, h6)
+                            toward, turn = side * below, side * facing
+                            q1 = copy_within(atan2(toward * bz, toward * bx) - o1, n1, l1, h1)
+                            q4 = copy_within(atan2(turn * sine, turn * cosine) - o4, n4, l4, h4)
+                            q6 = copy_within(atan2(facing * s6, facing * c6) - o6, n6, l6, h6)
                             e1, e2, e4, e5, e6 = q1 - n1, q2 - n2, q4 - n4, q5 - n5, q6 - n6
                             distance = e1 * e1 + e2 * e2 + e4 * e4 + e5 * e5 + e6 * e6
-                            if abs(s2) < NEAR_PARALLEL:
+                            if singular_2:
                                 singular = True
                             elif distance < nearest:  # never when an angle is nan
                                 nearest = distance
                                 b1, b2, b3, b4, b5, b6 = q1, q2, min(max(q3, l3), h3), q4, q5, q6
-                        s2, theta_2 = -s2, -theta_2
-            depth = -depth
-        vx, vy, vz, norm = -vx, -vy, -vz, -norm
+                        side, theta_2 = -side, -theta_2
+            below = -below
+        facing = -facing
     q[0], q[1], q[2], q[3], q[4], q[5] = b1, b2, b3, b4, b5, b6
     if nearest < math.inf:
         return IkStatus.SOLVED
@@ -318,30 +305,40 @@ def branches(arm: Array, T: Array, Q: Array) -> int:
     norm = math.sqrt(vx * vx + vy * vy + vz * vz)
     if not (norm >= NEAR_POINT and norm < math.inf):
         return 0
-    vx, vy, vz = vx / norm, vy / norm, vz / norm
-    count = 0
+    wx, wy, wz = vy * zz - vz * zy, vz * zx - vx * zz, vx * zy - vy * zx
+    s6, c6 = -(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz
+    count, facing = 0, 1.0
     for _ in range(2):
-        across = norm - a
-        depth = math.sqrt(across * across + along * along)
+        across = facing * norm - a
+        distance_5 = math.sqrt(across * across + along * along)
+        below = 1.0
         for _ in range(2):
-            f, g = across / depth, along / depth
-            theta_5 = atan2(-f, -g)
-            ux, uy, uz = f * vx + g * zx, f * vy + g * zy, f * vz + g * zz
-            s2 = math.sqrt(ux * ux + uz * uz)
+            k, m = facing * across, norm * along
+            bx, by, bz = k * vx + m * zx, k * vy + m * zy, k * vz + m * zz
+            horizontal, depth = math.sqrt(bx * bx + bz * bz), below * norm * distance_5
+            sine = (wx * bx + wz * bz) * by - wy * horizontal * horizontal
+            cosine = depth * (wz * bx - wx * bz)
+            side = 1.0
             for _ in range(2):
-                if abs(depth) >= NEAR_POINT and abs(s2) >= NEAR_PARALLEL:
-                    s1, c1, s4, c4, wx, wy, wz = _roll(ux, uy, uz, s2, vx, vy, vz, zx, zy, zz)
-                    theta_6 = atan2(-(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz)
-                    Q[count, 0] = copy_within(atan2(s1, c1) - offset[0], 0.0, -math.pi, math.pi)
-                    Q[count, 1] = copy_within(atan2(s2, -uy) - offset[1], 0.0, -math.pi, math.pi)
-                    Q[count, 2] = depth - depth_0
-                    Q[count, 3] = copy_within(atan2(s4, c4) - offset[3], 0.0, -math.pi, math.pi)
-                    Q[count, 4] = copy_within(theta_5 - offset[4], 0.0, -math.pi, math.pi)
-                    Q[count, 5] = copy_within(theta_6 - offset[5], 0.0, -math.pi, math.pi)
+                if distance_5 >= NEAR_POINT and horizontal >= NEAR_PARALLEL * abs(depth):
+                    theta_1 = atan2(side * below * bz, side * below * bx)
+                    theta_4 = atan2(side * facing * sine, side * facing * cosine)
+                    Q[count, 0] = copy_within(theta_1 - offset[0], 0.0, -math.pi, math.pi)
+                    Q[count, 1] = copy_within(
+                        atan2(side * horizontal, -below * by) - offset[1], 0.0, -math.pi, math.pi
+                    )
+                    Q[count, 2] = below * distance_5 - depth_0
+                    Q[count, 3] = copy_within(theta_4 - offset[3], 0.0, -math.pi, math.pi)
+                    Q[count, 4] = copy_within(
+                        atan2(-below * across, -below * along) - offset[4], 0.0, -math.pi, math.pi
+                    )
+                    Q[count, 5] = copy_within(
+                        atan2(facing * s6, facing * c6) - offset[5], 0.0, -math.pi, math.pi
+                    )
                     count += 1
-                s2 = -s2
-            depth = -depth
-        vx, vy, vz, norm = -vx, -vy, -vz, -norm
+                side = -side
+            below = -below
+        facing = -facing
     for i in range(count):
         for j in range(6):
             Q[count + i, j] = Q[i, j]
