@@ -89,7 +89,8 @@ def pinocchio_model(pin: Any, description: ArmDescription) -> Any:  # noqa: ANN4
     """Return Pinocchio's model of an arm, built joint by joint from its file's rows, and the frame of its tip last.
 
     A modified row is a fixed transform followed by the joint; a standard one has a fixed part after the joint too,
-    which goes into the next joint's placement and into the link's inertia. Where the file gives frames, those are taken.
+    which goes into the next joint's placement and into the link's inertia. Frames, where the file gives them, are
+    taken.
     """
     arm, file = description.record[0], description.file
     model = pin.Model()

@@ -140,9 +140,7 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
 
     kernels = kernels_of(arm)
     if kernels.inverse is None:
-        raise ValueError(
-            f"{arm.title} has no inverse kinematics yet, so the cycle cannot move its tip: choose another arm"
-        )
+        raise ValueError(f"{arm.title} has no inverse kinematics, so the cycle cannot move its tip: choose another arm")
     state = make_state(config, arm)
     parameters = laws.joint_pd_parameters(
         config.law.kp, config.law.kd, gravity=config.law.gravity, friction=config.law.friction

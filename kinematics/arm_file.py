@@ -89,7 +89,7 @@ class AxisTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class TipTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the tip frame is: in the last joint's frame, or, of a tool without joints, in the frame it is mounted on."""
+    """Where the tip frame is: in the last joint's frame; of a tool without joints, in the frame it is mounted on."""
 
     matrix: list[list[float]]
     source: str
@@ -134,7 +134,7 @@ class BodyTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class LinkTable(BodyTable, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body that one joint moves, in the joint's DH frame (in the joint's frame where the convention is "frames")."""
+    """The body that one joint moves, in its DH frame (or, in the convention "frames", in the joint's frame)."""
 
     name: Name
 

@@ -1,6 +1,6 @@
 """The da Vinci ECM: inverse kinematics in closed form of an endoscope on four joints.
 
-Family "ecm", modified Denavit-Hartenberg: the first four rows of the PSM (`kinematics.psm`), the tip on the roll's axis.
+Family "ecm", modified Denavit-Hartenberg: the first four rows of the PSM (`kinematics.psm`), the tip on the roll axis.
 With theta_i = q_i + offset_i and L = q_3 + offset_3 + d_3 + d_4,
 
     z4 = z3 = (c1 s2, -c2, s1 s2)    x3 = (c1 c2, s2, s1 c2)    y3 = (-s1, 0, c1)

@@ -1,4 +1,4 @@
-"""One arm of an arm's file and a tool's: their axes one after the other, their couplings, masses and friction joined."""
+"""One arm of an arm's file and a tool's: the axes one after the other, couplings, masses and friction joined."""
 
 import math
 from pathlib import Path

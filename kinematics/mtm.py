@@ -227,7 +227,8 @@ def branches(arm: Array, T: Array, Q: Array) -> int:
             one turn forward and one turn back. Entries past the seven joints are zero.
 
     Returns:
-        24, or fewer in a singular pose (branches that are not unique are left out), 0 when T is out of reach or no pose.
+        24, or fewer in a singular pose (branches that are not unique are left out); 0 when T is out of reach or no
+        pose.
     """
     q4 = Q[0, 3]
     Q[:, :] = 0.0

@@ -22,7 +22,7 @@ import math
 from numba.core import types
 from numba.core.types.containers import UniTuple
 
-from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN, INVERSE, JACOBIAN, IkStatus
+from kinematics.chain import FORWARD, FORWARD_JACOBIAN, INVERSE, JACOBIAN, IkStatus
 from kinematics.closed_form import (
     BRANCHES,
     LIMIT_TOLERANCE,
@@ -287,9 +287,9 @@ def branches(arm: Array, T: Array, Q: Array) -> int:
     Args:
         arm: The record, (1,), dtype ARM.
         T: T_base_tip, (4, 4).
-        Q: Out: (MAX_BRANCHES, 8). The first half has every angle in [-pi, pi], the second half the same branches in the same
-            order with the roll one turn on, towards zero and past it; so every roll in ]-2 pi, 2 pi[ is there. Entries
-            past the six joints are zero.
+        Q: Out: (MAX_BRANCHES, 8). The first half has every angle in [-pi, pi], the second half the same branches in
+            the same order with the roll one turn on, towards zero and past it; so every roll in ]-2 pi, 2 pi[ is
+            there. Entries past the six joints are zero.
 
     Returns:
         16, or fewer in a singular pose (the branches that are not unique are left out), 0 when T is no pose.
@@ -324,17 +324,13 @@ def branches(arm: Array, T: Array, Q: Array) -> int:
                     theta_1 = atan2(side * below * bz, side * below * bx)
                     theta_4 = atan2(side * facing * sine, side * facing * cosine)
                     Q[count, 0] = copy_within(theta_1 - offset[0], 0.0, -math.pi, math.pi)
-                    Q[count, 1] = copy_within(
-                        atan2(side * horizontal, -below * by) - offset[1], 0.0, -math.pi, math.pi
-                    )
+                    Q[count, 1] = copy_within(atan2(side * horizontal, -below * by) - offset[1], 0.0, -math.pi, math.pi)
                     Q[count, 2] = below * distance_5 - depth_0
                     Q[count, 3] = copy_within(theta_4 - offset[3], 0.0, -math.pi, math.pi)
                     Q[count, 4] = copy_within(
                         atan2(-below * across, -below * along) - offset[4], 0.0, -math.pi, math.pi
                     )
-                    Q[count, 5] = copy_within(
-                        atan2(facing * s6, facing * c6) - offset[5], 0.0, -math.pi, math.pi
-                    )
+                    Q[count, 5] = copy_within(atan2(facing * s6, facing * c6) - offset[5], 0.0, -math.pi, math.pi)
                     count += 1
                 side = -side
             below = -below

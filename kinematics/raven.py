@@ -1,9 +1,9 @@
 """The Raven II: inverse kinematics in closed form, both arms.
 
 Family "raven", modified Denavit-Hartenberg: shoulder and elbow cross at the remote centre of motion (RCM) at fixed
-angles A = alpha_2 and B = alpha_3; the insertion runs along a line through it; tool rotation about that line; wrist; the
-grasp's axis at a distance `a` beyond it. With theta_i = q_i + offset_i (theta_3 fixed), s_i and c_i its sine and cosine,
-and L = q_3 + offset_3 + d_3 + d_4 the wrist centre's depth below the RCM, in axes turned by RotX(-alpha_1):
+angles A = alpha_2 and B = alpha_3; the insertion runs along a line through it; tool rotation about that line; wrist;
+the grasp's axis at a distance `a` beyond it. With theta_i = q_i + offset_i (theta_3 fixed), s_i and c_i its sine and
+cosine, and L = q_3 + offset_3 + d_3 + d_4 the wrist centre's depth below the RCM, in axes turned by RotX(-alpha_1):
 
     z3 = RotZ(theta_1) (sB s2, -cA sB c2 - sA cB, cA cB - sA sB c2)
     x2 = RotZ(theta_1) (c2, cA s2, sA s2)
