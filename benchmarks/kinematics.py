@@ -86,12 +86,13 @@ def _loop_gravity(arm: Array, Q: Array, effort: Array, first: int, count: int) -
 
 
 def pinocchio_model(pin: Any, description: ArmDescription) -> Any:  # noqa: ANN401
-    """Return Pinocchio's model of an arm, built joint by joint from its file's DH rows, and the frame of its tip last.
+    """Return Pinocchio's model of an arm, built joint by joint from its file's rows, and the frame of its tip last.
 
     A modified row is a fixed transform followed by the joint; a standard one has a fixed part after the joint too,
-    which goes into the next joint's placement and into the link's inertia.
+    which goes into the next joint's placement and into the link's inertia. Frames, where the file gives them, are
+    taken.
     """
-    arm = description.record[0]
+    arm, file = description.record[0], description.file
     model = pin.Model()
     model.gravity.linear = arm["gravity"].copy()
     tail = pin.SE3.Identity()
@@ -102,15 +103,19 @@ def pinocchio_model(pin: Any, description: ArmDescription) -> Any:  # noqa: ANN4
         d = arm["d"][i] + (arm["offset"][i] if prismatic else 0.0)
         turn = pin.SE3(pin.utils.rotate("x", arm["alpha"][i]), np.array([arm["a"][i], 0.0, 0.0]))
         along = pin.SE3(pin.utils.rotate("z", theta), np.array([0.0, 0.0, d]))
-        modified = arm["convention"] == Convention.MODIFIED
-        placement = turn * along if modified else tail * along
-        # Standard: TransX(a) RotX(alpha); the two commute, so the modified row's transform serves.
-        tail = pin.SE3.Identity() if modified else turn
+        if arm["convention"] == Convention.FRAMES:
+            placement = pin.SE3(np.array(file.axes[i].placement))
+        elif arm["convention"] == Convention.MODIFIED:
+            placement = turn * along
+        else:
+            placement = tail * along
+            tail = turn  # TransX(a) RotX(alpha); the two commute, so the modified row's transform serves
         parent = model.addJoint(parent, pin.JointModelPZ() if prismatic else pin.JointModelRZ(), placement, name)
-        link = description.file.dynamics.links[i]
-        inertia = pin.Inertia(link.mass, np.array(link.com), np.array(link.inertia))
-        model.appendBodyToJoint(parent, inertia, tail)
-    T_last_tip = np.array(description.file.tip.matrix)
+        if file.dynamics is not None:
+            link = file.dynamics.links[i]
+            inertia = pin.Inertia(link.mass, np.array(link.com), np.array(link.inertia))
+            model.appendBodyToJoint(parent, inertia, tail)
+    T_last_tip = np.array(file.tip.matrix)
     tip = pin.SE3(T_last_tip[:3, :3].copy(), T_last_tip[:3, 3].copy())
     model.addFrame(pin.Frame("tip", parent, tail * tip, pin.FrameType.OP_FRAME))
     return model
@@ -154,7 +159,7 @@ def _time_loop(call: Callable[[int], object]) -> Array:
 
 def rows() -> list[Row]:
     """Return the measurements."""
-    description = load_arm("psm_classic_lnd")
+    description = load_arm("psm_classic")
     arm = description.record
     rng = np.random.default_rng(1)
     low, high = arm[0]["position_min"].copy(), arm[0]["position_max"].copy()

@@ -41,7 +41,7 @@ class ArmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_]{0,31}$")]
     """What clients and topics call it, e.g. PSM1."""
     description: str
-    """An arm file: the name of a shipped one (see `trocar arms`) or a path."""
+    """ARM or ARM:TOOL: names of shipped ones (see `trocar arms`) or paths of their files."""
 
 
 class DriverConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -191,11 +191,15 @@ def check_config(config: Config, source: str = "the configuration") -> None:
 
     folder = Path(source).parent
     try:
-        arm = load_arm(_beside(folder, config.arm.description))
+        arm = load_arm(_arm_beside(folder, config.arm.description))
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "kinematics":
             raise
         raise ConfigError(f"{source}: arm.description = {config.arm.description!r} cannot be used: {error}") from error
+    if not arm.has_actuators:
+        allowed = "an arm whose file has [actuators]: its motors, encoders and gears"
+        remedy = f"{arm.title} is kinematics only: add [actuators] to a copy of {arm.path}, or choose another arm"
+        raise _error(source, "arm.description", config.arm.description, allowed, remedy)
 
     n = arm.n_axes
     vectors: dict[str, Sequence[float]] = {
@@ -318,12 +322,17 @@ def _error(source: str, key: str, given: Any, allowed: str, remedy: str) -> Conf
 
 def _beside(folder: Path, name: str) -> str:
     """Return a path inside a configuration, taken from its folder; the names of shipped files stay as they are."""
-    if name.endswith(".toml") and not Path(name).is_absolute():
+    if name.endswith((".toml", ".urdf")) and not Path(name).is_absolute():
         return str(folder / name)
     return name
 
 
+def _arm_beside(folder: Path, description: str) -> str:
+    """Return ARM or ARM:TOOL, each as `_beside` returns it."""
+    return ":".join(_beside(folder, part) for part in description.split(":"))
+
+
 def _resolve_paths(config: Config, folder: Path) -> Config:
-    arm = msgspec.structs.replace(config.arm, description=_beside(folder.resolve(), config.arm.description))
+    arm = msgspec.structs.replace(config.arm, description=_arm_beside(folder.resolve(), config.arm.description))
     rig = config.rig and msgspec.structs.replace(config.rig, plant=_beside(folder.resolve(), config.rig.plant))
     return msgspec.structs.replace(config, arm=arm, rig=rig)

@@ -31,9 +31,9 @@ from controller.realtime import Rights, hold_cpus_awake, lock_memory, take_cpu_a
 from controller.run_dir import RunDir, write_atomically
 from drivers.bridge import AxisSettings, BridgeDriver
 from drivers.driver import COMMAND, FEEDBACK, DeviceInfo, Driver, DriverError
-from kinematics import psm
 from kinematics.compiled import Array, prepare
 from kinematics.description import ArmDescription, load_arm
+from kinematics.kernels import kernels_of
 from telemetry.ring import open_ring
 from telemetry.sample import SAMPLE
 from telemetry.shared import map_records
@@ -138,6 +138,9 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides: it gets the terminal's Ctrl-C too
 
+    kernels = kernels_of(arm)
+    if kernels.inverse is None:
+        raise ValueError(f"{arm.title} has no inverse kinematics, so the cycle cannot move its tip: choose another arm")
     state = make_state(config, arm)
     parameters = laws.joint_pd_parameters(
         config.law.kp, config.law.kd, gravity=config.law.gravity, friction=config.law.friction
@@ -148,11 +151,11 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
         else (clock.wait_real, clock.now_real, clock.finish_real)
     )
     driver = make_driver(config, arm, str(run_dir.port) if config.rig else config.driver.port)
-    kernels = [psm.forward, psm.inverse, laws.joint_pd, driver.receive, driver.transmit, *parts]
-    prepare(run, *kernels)  # before a device waits for commands, and not under real-time priority
+    pluggable = [kernels.forward, kernels.inverse, laws.joint_pd, driver.receive, driver.transmit, *parts]
+    prepare(run, *pluggable)  # before a device waits for commands, and not under real-time priority
     device = driver.open()
     try:
-        arguments = [*kernels, arm.record, parameters, time, barrier, driver.link, ring.header, ring.slots]
+        arguments = [*pluggable, arm.record, parameters, time, barrier, driver.link, ring.header, ring.slots]
         arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["profile"]]
         arguments += [state["guard"], state["feedback"], state["command"], state["joint_command"]]
         arguments += [state["message"], state["next_message"], state["sample"], state["scratch"], state["poses"]]

@@ -61,9 +61,11 @@ class IkStatus(IntEnum):
     SINGULAR = 3
     """The joints that reach the pose are not unique, or nearly not."""
     TOO_SHALLOW = 4
-    """The wrist's centre would be at the remote centre of motion."""
+    """The wrist's centre (of an endoscope, the tip) would be at the remote centre of motion."""
     NOT_A_POSE = 5
     """T is no rigid pose, or T or q_near is not finite."""
+    ORIENTATION = 6
+    """An arm of fewer than six joints cannot turn the tip so at that place."""
 
 
 @kernel(UniTuple(f8, 12)(ARMS, types.int64, f8))

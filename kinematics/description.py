@@ -1,7 +1,7 @@
-"""Descriptions of arms: one TOML file each, checked whole, and the record that the kernels read.
+"""Descriptions of arms: a TOML file each, one more for the tool, checked whole; and the record that the kernels read.
 
 An arm has *axes* (what is commanded, the jaw last). The leading ones are the *joints* of the kinematic chain, with a
-Denavit-Hartenberg row each; the jaw has none. Units are SI, angles rad.
+Denavit-Hartenberg row or a frame each; the jaw has none. Units are SI, angles rad.
 """
 
 import hashlib
@@ -18,12 +18,18 @@ from kinematics.arm_file import (
     ARMS_FOLDER,
     DH_KEYS,
     MAX_AXES,
+    TOOLS_FOLDER,
+    ActuatorTable,
     ArmFile,
     DescriptionError,
     KinematicsError,
+    ToolFile,
     count_joints,
     parse_arm_file,
+    parse_tool_file,
 )
+from kinematics.families import Family
+from kinematics.mounting import check_family, mount
 
 __all__ = [
     "ARM",
@@ -33,25 +39,23 @@ __all__ = [
     "DescriptionError",
     "Family",
     "KinematicsError",
+    "describe",
     "load_arm",
+    "load_tool",
     "shipped_arms",
+    "shipped_tools",
 ]
 
 
 class Convention(IntEnum):
-    """What a Denavit-Hartenberg row means."""
+    """How an arm's file gives its geometry."""
 
     MODIFIED = 0
     """Craig: T_i = RotX(alpha) TransX(a) RotZ(theta) TransZ(d); the joint turns about z_i."""
     STANDARD = 1
     """T_i = RotZ(theta) TransZ(d) TransX(a) RotX(alpha); the joint turns about z_{i-1}."""
-
-
-class Family(IntEnum):
-    """Which closed form of the inverse kinematics fits."""
-
-    NONE = 0
-    PSM = 1
+    FRAMES = 2
+    """The joint's frame itself, at position 0; the joint turns about its z. The DH fields are zero."""
 
 
 ARM = np.dtype(
@@ -102,17 +106,19 @@ i; with standard rows the DH frame i is a fixed turn and shift further on.
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArmDescription:
-    """An arm, checked.
+    """An arm with its tool, checked.
 
     Attributes:
-        path: The file that it came from.
-        digest: The first 16 hexadecimal digits of the SHA-256 of the file's text.
-        file: What the file says.
+        path: The file that the arm came from.
+        digest: The first 16 hexadecimal digits of the SHA-256 of the arm's file, followed by the tool's.
+        file: What the two files say, as one.
+        tool: What the tool's file says; None for an arm without a tool.
     """
 
     path: Path
     digest: str
     file: ArmFile
+    tool: ToolFile | None
     _record: bytes
 
     @property
@@ -122,13 +128,13 @@ class ArmDescription:
 
     @property
     def name(self) -> str:
-        """The arm's name, as in `load_arm(name)`."""
-        return self.file.name
+        """The names of arm and tool, as in `load_arm("psm_classic:prograsp_forceps_400093")`."""
+        return self.file.name if self.tool is None else f"{self.file.name}:{self.tool.name}"
 
     @property
     def title(self) -> str:
-        """The arm's name for people."""
-        return self.file.title
+        """The arm's name for people, and its tool's."""
+        return self.file.title if self.tool is None else f"{self.file.title}, {self.tool.title}"
 
     @property
     def n_axes(self) -> int:
@@ -151,9 +157,14 @@ class ArmDescription:
         return tuple(axis.type for axis in self.file.axes)
 
     @property
+    def has_actuators(self) -> bool:
+        """Whether motors and encoders are known: without, it is kinematics only and no daemon can drive it."""
+        return self.file.actuators is not None
+
+    @property
     def actuator_names(self) -> tuple[str, ...]:
-        """The actuators' names in order."""
-        return tuple(self.file.actuators.names)
+        """The actuators' names in order; none where they are not known."""
+        return () if self.file.actuators is None else tuple(self.file.actuators.names)
 
 
 def shipped_arms() -> list[str]:
@@ -161,35 +172,111 @@ def shipped_arms() -> list[str]:
     return sorted(path.stem for path in ARMS_FOLDER.glob("*.toml"))
 
 
-def load_arm(name_or_path: str | Path) -> ArmDescription:
-    """Return a checked arm.
+def shipped_tools(arm: str | None = None) -> list[str]:
+    """Return the names of the tools that come with Trocar, sorted; with an arm's name or path, those that fit it.
+
+    Raises:
+        DescriptionError: The arm's file is absent or wrong.
+    """
+    names = sorted(path.stem for path in TOOLS_FOLDER.glob("*.toml"))
+    if arm is None:
+        return names
+    interfaces = {point.interface for point in _read_arm(arm)[1].mounts}
+    return [name for name in names if interfaces & set(load_tool(name).interfaces)]
+
+
+def load_tool(name_or_path: str | Path) -> ToolFile:
+    """Return a checked tool.
 
     Args:
-        name_or_path: The name of a shipped arm, or the path of a TOML file (ending in .toml).
+        name_or_path: The name of a shipped tool, or the path of a TOML file (ending in .toml).
 
     Raises:
         DescriptionError: The file is absent or wrong.
     """
+    path, data = _read(name_or_path, TOOLS_FOLDER, "tool", shipped_tools())
+    return parse_tool_file(path, _parse(path, data))
+
+
+def load_arm(name_or_path: str | Path) -> ArmDescription:
+    """Return a checked arm with its tool.
+
+    Args:
+        name_or_path: `ARM` or `ARM:TOOL`, each the name of a shipped one or the path of a TOML file (ending in .toml).
+            Without a tool, the arm has the one that its file names as `default_tool`, or none. Or the path of a URDF
+            file (ending in .urdf), which `kinematics.urdf.load_urdf` reads and has options for.
+
+    Raises:
+        DescriptionError: A file is absent or wrong, or the tool does not fit the arm.
+    """
+    text = str(name_or_path)
+    arm_name, _, tool_name = text.partition(":")
+    if arm_name.endswith(".urdf"):
+        from kinematics.urdf import load_urdf  # here: it needs a package that is not always there
+
+        if tool_name:
+            raise DescriptionError(f"{text!r}: an arm from a URDF file takes no tool: add the tool's links to the file")
+        return load_urdf(Path(arm_name))
+    path, arm, data = _read_arm(arm_name)
+    tool_name = tool_name or arm.default_tool or ""
+    if not tool_name:
+        own = len(arm.axes)
+        if arm.actuators is not None and len(arm.actuators.names) > own:
+            fitting = ", ".join(shipped_tools(arm_name)) or "none"
+            raise DescriptionError(
+                f"{path}: the arm {arm.name} needs a tool, and its file names no default_tool: write {arm_name}:TOOL; "
+                f"of the shipped ones fit {fitting}"
+            )
+        return describe(arm, path=path, data=data)
+    tool_path, tool_data = _read(tool_name, TOOLS_FOLDER, "tool", shipped_tools())
+    tool = parse_tool_file(tool_path, _parse(tool_path, tool_data))
+    return describe(mount(arm, tool, tool_path), path=path, data=data + tool_data, tool=tool)
+
+
+def describe(file: ArmFile, *, path: Path, data: bytes, tool: ToolFile | None = None) -> ArmDescription:
+    """Return the description of an arm whose tables are checked and complete.
+
+    Args:
+        file: The arm with its tool.
+        path: Where the arm came from.
+        data: What the digest is of.
+        tool: The tool that is already in `file`.
+
+    Raises:
+        DescriptionError: Its geometry is not that of its family.
+    """
+    check_family(file, path)
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    return ArmDescription(path=path, digest=digest, file=file, tool=tool, _record=_make_record(file).tobytes())
+
+
+def _read_arm(name_or_path: str) -> tuple[Path, ArmFile, bytes]:
+    path, data = _read(name_or_path, ARMS_FOLDER, "arm", shipped_arms())
+    return path, parse_arm_file(path, _parse(path, data)), data
+
+
+def _read(name_or_path: str | Path, folder: Path, kind: str, shipped: list[str]) -> tuple[Path, bytes]:
+    """Return the path and the content of a file that is named or shipped."""
     path = Path(name_or_path)
     if path.suffix != ".toml":
-        path = ARMS_FOLDER / f"{name_or_path}.toml"
-        if str(name_or_path) not in shipped_arms():
+        if str(name_or_path) not in shipped:
             raise DescriptionError(
-                f"no arm is named {str(name_or_path)!r}; shipped are {', '.join(shipped_arms())}: "
+                f"no {kind} is named {str(name_or_path)!r}; shipped are {', '.join(shipped)}: "
                 "use one of them, or the path of a file that ends in .toml"
             )
+        path = folder / f"{name_or_path}.toml"
     try:
-        data = path.read_bytes()
+        return path, path.read_bytes()
     except OSError as error:
-        raise DescriptionError(f"the arm's file {path} cannot be read ({error.strerror}): check the path") from error
+        message = f"the {kind}'s file {path} cannot be read ({error.strerror}): check the path"
+        raise DescriptionError(message) from error
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        raw = tomllib.loads(data.decode())
+        return tomllib.loads(data.decode())
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise DescriptionError(f"{path} is no TOML in UTF-8 ({error}): correct it at the place named") from error
-    file = parse_arm_file(path, raw)
-    return ArmDescription(
-        path=path, digest=hashlib.sha256(data).hexdigest()[:16], file=file, _record=_make_record(file).tobytes()
-    )
 
 
 def _make_record(file: ArmFile) -> np.ndarray[Any, Any]:
@@ -212,7 +299,20 @@ def _make_record(file: ArmFile) -> np.ndarray[Any, Any]:
         ):
             arm[key][i] = getattr(axis, key)
     _place_joints(file, arm)
-    actuators = file.actuators
+    arm["joint_from_actuator"] = arm["actuator_from_joint"] = np.eye(MAX_AXES)
+    if file.actuators is not None:
+        _fill_actuators(file.actuators, arm, n_axes)
+    arm["friction_smoothing"] = 1.0  # never divided by zero, past the axes either
+    if file.dynamics is not None:
+        arm["gravity"] = file.dynamics.gravity
+        if file.dynamics.friction is not None:
+            arm["coulomb"][:n_axes] = file.dynamics.friction.coulomb
+            arm["viscous"][:n_axes] = file.dynamics.friction.viscous
+            arm["friction_smoothing"][:n_axes] = file.dynamics.friction.smoothing
+    return record
+
+
+def _fill_actuators(actuators: ActuatorTable, arm: np.void, n_axes: int) -> None:
     coupling = np.eye(MAX_AXES)
     coupling[:n_axes, :n_axes] = actuators.joint_from_actuator
     arm["joint_from_actuator"] = coupling
@@ -224,12 +324,6 @@ def _make_record(file: ArmFile) -> np.ndarray[Any, Any]:
     arm["effort_per_amp"][:n_axes] = np.array(actuators.torque_constant) * gear
     arm["current_max"][:n_axes] = actuators.current_max
     arm["brake"][:n_axes] = actuators.brake
-    arm["gravity"] = file.dynamics.gravity
-    arm["coulomb"][:n_axes] = file.dynamics.friction.coulomb
-    arm["viscous"][:n_axes] = file.dynamics.friction.viscous
-    arm["friction_smoothing"] = 1.0  # never divided by zero, past the axes either
-    arm["friction_smoothing"][:n_axes] = file.dynamics.friction.smoothing
-    return record
 
 
 def _about_x(alpha: float, a: float) -> np.ndarray[Any, Any]:
@@ -245,19 +339,25 @@ def _about_z(theta: float, d: float) -> np.ndarray[Any, Any]:
 
 
 def _place_joints(file: ArmFile, arm: np.void) -> None:
-    """Fill in joint frames, tip and bodies from the DH rows, whichever their convention."""
+    """Fill in joint frames, tip and bodies from the file's rows, whichever their convention."""
     tail = np.eye(4)  # from the joint's frame before to its DH frame
-    links = file.dynamics.links
+    links = [] if file.dynamics is None else file.dynamics.links
     for i in range(count_joints(file)):
         prismatic = bool(arm["prismatic"][i])
         theta = arm["theta"][i] + (0.0 if prismatic else arm["offset"][i])
         d = arm["d"][i] + (arm["offset"][i] if prismatic else 0.0)
         x, z = _about_x(arm["alpha"][i], arm["a"][i]), _about_z(theta, d)
-        modified = arm["convention"] == Convention.MODIFIED
-        arm["placement"][i] = (x @ z if modified else tail @ z)[:3].reshape(12)
-        tail = np.eye(4) if modified else x
-        R = tail[:3, :3]
-        arm["mass"][i] = links[i].mass
-        arm["com"][i] = R @ links[i].com + tail[:3, 3]
-        arm["inertia"][i] = R @ np.array(links[i].inertia) @ R.T
+        placement = file.axes[i].placement
+        if placement is not None:
+            T, tail = np.array(placement), np.eye(4)
+        elif arm["convention"] == Convention.MODIFIED:
+            T, tail = x @ z, np.eye(4)
+        else:
+            T, tail = tail @ z, x
+        arm["placement"][i] = T[:3].reshape(12)
+        if links:
+            R = tail[:3, :3]
+            arm["mass"][i] = links[i].mass
+            arm["com"][i] = R @ links[i].com + tail[:3, 3]
+            arm["inertia"][i] = R @ np.array(links[i].inertia) @ R.T
     arm["tip"] = tail @ np.array(file.tip.matrix)

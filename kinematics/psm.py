@@ -3,7 +3,7 @@
 Family "psm", modified Denavit-Hartenberg: yaw and pitch cross at the remote centre of motion (RCM), which is the
 base's origin; the insertion runs along a line through it; roll about that line; wrist pitch; wrist yaw at a distance
 `a` beyond it. With theta_i = q_i + offset_i, s_i and c_i its sine and cosine, and L = d_3 + d_4 the wrist centre's
-depth below the RCM (q_3 - 15.6 mm for a Classic), the frames are
+depth below the RCM (q_3 - 15.6 mm for either generation), the frames are
 
     y3 = (-s1, 0, c1)             z3 = (c1 s2, -c2, s1 s2)        x3 = (c1 c2, s2, s1 c2)
     x4 = c4 x3 + s4 y3            z5 = y4 = c4 y3 - s4 x3         p5 = L z3
@@ -18,32 +18,29 @@ would have its reference count changed atomically, at several nanoseconds each t
 """
 
 import math
-from typing import Any
 
-import numpy as np
 from numba.core import types
 from numba.core.types.containers import UniTuple
 
-from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN, INVERSE, JACOBIAN, IkStatus
-from kinematics.compiled import kernel
+from kinematics.chain import FORWARD, FORWARD_JACOBIAN, INVERSE, JACOBIAN, IkStatus
+from kinematics.closed_form import (
+    BRANCHES,
+    LIMIT_TOLERANCE,
+    NEAR_PARALLEL,
+    NEAR_POINT,
+    POSE_TOLERANCE,
+    TURN,
+    Pose12,
+    copy_within,
+    last_frame,
+)
+from kinematics.compiled import Array, kernel
 from kinematics.frames import is_pose, is_rotation
 from kinematics.trigonometry import atan2, sincos
 
-__all__ = ["BRANCHES", "LIMIT_TOLERANCE", "POSE_TOLERANCE", "branches", "forward", "inverse", "jacobian"]
+__all__ = ["branches", "forward", "forward_jacobian", "inverse", "jacobian"]
 
-Array = np.ndarray[Any, Any]
-Pose12 = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
 f8 = types.float64
-
-BRANCHES = types.int64(ARMS, f8[:, ::1], f8[:, ::1])
-"""(arm, T, Q): write all branches, limits or not. Returns how many."""
-
-POSE_TOLERANCE = 1e-6  # a rotation further from orthonormal is refused: its answer would be as far off
-LIMIT_TOLERANCE = 1e-9  # rad, m: an answer so little outside a limit is put on the limit; far below an encoder's count
-NEAR_AXIS = 1e-5  # m: tip or wrist centre so near a singular place that the last digits would be lost
-NEAR_PITCH = 1e-5  # sine: yaw and roll axes so nearly parallel
-TURN = 2.0 * math.pi
-PER_TURN = 1.0 / TURN
 
 
 @kernel(UniTuple(f8, 12)(f8, f8, f8, f8, f8, f8, f8, f8))
@@ -180,57 +177,6 @@ def jacobian(arm: Array, q: Array, J: Array) -> None:
     _write_jacobian(J, s1, c1, ux, uy, uz, wx, wy, wz, zx, zy, zz, px, py, pz, rx, ry, rz, bx, by, bz)
 
 
-@kernel(UniTuple(f8, 12)(ARMS, f8[:, ::1]))
-def _frame_6(arm: Array, T: Array) -> Pose12:
-    """Return x6, y6, z6 and p6 of the tip's pose: the tip's transform taken off."""
-    t = arm[0].tip
-    xx = T[0, 0] * t[0, 0] + T[0, 1] * t[0, 1] + T[0, 2] * t[0, 2]
-    xy = T[1, 0] * t[0, 0] + T[1, 1] * t[0, 1] + T[1, 2] * t[0, 2]
-    xz = T[2, 0] * t[0, 0] + T[2, 1] * t[0, 1] + T[2, 2] * t[0, 2]
-    yx = T[0, 0] * t[1, 0] + T[0, 1] * t[1, 1] + T[0, 2] * t[1, 2]
-    yy = T[1, 0] * t[1, 0] + T[1, 1] * t[1, 1] + T[1, 2] * t[1, 2]
-    yz = T[2, 0] * t[1, 0] + T[2, 1] * t[1, 1] + T[2, 2] * t[1, 2]
-    zx = T[0, 0] * t[2, 0] + T[0, 1] * t[2, 1] + T[0, 2] * t[2, 2]
-    zy = T[1, 0] * t[2, 0] + T[1, 1] * t[2, 1] + T[1, 2] * t[2, 2]
-    zz = T[2, 0] * t[2, 0] + T[2, 1] * t[2, 1] + T[2, 2] * t[2, 2]
-    px = T[0, 3] - (xx * t[0, 3] + yx * t[1, 3] + zx * t[2, 3])
-    py = T[1, 3] - (xy * t[0, 3] + yy * t[1, 3] + zy * t[2, 3])
-    pz = T[2, 3] - (xz * t[0, 3] + yz * t[1, 3] + zz * t[2, 3])
-    return xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz
-
-
-@kernel(UniTuple(f8, 7)(f8, f8, f8, f8, f8, f8, f8, f8, f8, f8))
-def _roll(
-    ux: float,
-    uy: float,
-    uz: float,
-    s2: float,
-    vx: float,
-    vy: float,
-    vz: float,
-    zx: float,
-    zy: float,
-    zz: float,
-) -> tuple[float, float, float, float, float, float, float]:
-    """Return s1, c1, s4, c4 and z5, given z3, s2, x5 and z6 of a branch."""
-    per_s2 = 1.0 / s2
-    s1, c1 = uz * per_s2, ux * per_s2
-    wx, wy, wz = vy * zz - vz * zy, vz * zx - vx * zz, vx * zy - vy * zx
-    return s1, c1, (wx * c1 + wz * s1) * uy - wy * s2, wz * c1 - wx * s1, wx, wy, wz
-
-
-@kernel(f8(f8, f8, f8, f8))
-def _copy_within(angle: float, near: float, low: float, high: float) -> float:
-    """Return the copy angle + 2 pi k in [low, high] that is nearest to `near`, or nan when none is."""
-    k = np.floor((near - angle) * PER_TURN + 0.5)
-    k = max(k, np.ceil((low - LIMIT_TOLERANCE - angle) * PER_TURN))
-    k = min(k, np.floor((high + LIMIT_TOLERANCE - angle) * PER_TURN))
-    copy: float = angle + k * TURN
-    if not copy >= low - LIMIT_TOLERANCE:
-        return math.nan
-    return min(max(copy, low), high)
-
-
 @kernel(INVERSE)
 def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
     """Write the joint positions that bring the tip to T, and return an IkStatus.
@@ -252,7 +198,7 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
     n1, n2, n3, n4 = q_near[0], q_near[1], q_near[2], q_near[3]
     n5, n6, n7, n8 = q_near[4], q_near[5], q_near[6], q_near[7]
     q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7] = n1, n2, n3, n4, n5, n6, n7, n8
-    xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz = _frame_6(arm, T)
+    xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz = last_frame(arm, T)
     bottom = abs(T[3, 0]) + abs(T[3, 1]) + abs(T[3, 2]) + abs(T[3, 3] - 1.0)
     low, high, offset = arm[0].position_min, arm[0].position_max, arm[0].offset
     a, depth_0 = arm[0].a[5], offset[2] + arm[0].d[2] + arm[0].d[3]
@@ -268,53 +214,60 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
     reach = max(abs(l3 + depth_0), abs(h3 + depth_0)) + abs(a) + LIMIT_TOLERANCE
     if px * px + py * py + pz * pz > reach * reach:
         return IkStatus.OUT_OF_REACH
+    # No direction is made a unit vector: an arc tangent does not ask for it, and the divisions would be waited for.
     along = px * zx + py * zy + pz * zz
     vx, vy, vz = px - along * zx, py - along * zy, pz - along * zz
     norm = math.sqrt(vx * vx + vy * vy + vz * vz)
-    if norm < NEAR_AXIS:
+    if norm < NEAR_POINT:
         return IkStatus.SINGULAR
-    per_norm = 1.0 / norm
-    vx, vy, vz = vx * per_norm, vy * per_norm, vz * per_norm  # x5
+    wx, wy, wz = vy * zz - vz * zy, vz * zx - vx * zz, vx * zy - vy * zx  # v x z6
+    s6, c6 = -(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz
+    lx, ly, lz = norm * along * zx, norm * along * zy, norm * along * zz
 
     nearest, reachable, shallow, singular = math.inf, False, False, False
     b1, b2, b3, b4, b5, b6 = n1, n2, n3, n4, n5, n6
     # Where every wrist pitch within the limits has cos(q5) > 0, z3 . x5 > 0 tells a wrist that is turned over from one
     # that is not, without an arc tangent.
     never_over = abs(o5 + 0.5 * math.pi) + max(abs(l5), abs(h5)) < 0.5 * math.pi - LIMIT_TOLERANCE
-    for _ in range(2):  # x5 and its opposite
-        across = norm - a  # p5 = across x5 + along z6
-        depth = math.sqrt(across * across + along * along)
-        shallow = shallow or depth < NEAR_AXIS
+    facing = 1.0
+    for _ in range(2):  # x5 = v / |v| and its opposite
+        across = facing * norm - a  # p5 = across x5 + along z6
+        distance_5 = math.sqrt(across * across + along * along)
+        shallow = shallow or distance_5 < NEAR_POINT
+        below = 1.0
         for _ in range(2):  # wrist below the RCM and above it
-            q3 = depth - depth_0
-            if abs(depth) >= NEAR_AXIS and q3 >= l3 - LIMIT_TOLERANCE and q3 <= h3 + LIMIT_TOLERANCE:
+            q3 = below * distance_5 - depth_0
+            if distance_5 >= NEAR_POINT and q3 >= l3 - LIMIT_TOLERANCE and q3 <= h3 + LIMIT_TOLERANCE:
                 reachable = True
-                f, g = across / depth, along / depth  # z3 = f x5 + g z6 = p5 / depth
+                f, g = below * across, below * along  # z3 = (f x5 + g z6) / |p5|
                 q5 = math.nan
                 if f > 0.0 or not never_over:
-                    q5 = _copy_within(atan2(-f, -g) - o5, n5, l5, h5)
+                    q5 = copy_within(atan2(-f, -g) - o5, n5, l5, h5)
                 if not math.isnan(q5):
-                    ux, uy, uz = f * vx + g * zx, f * vy + g * zy, f * vz + g * zz
-                    s2 = math.sqrt(ux * ux + uz * uz)
-                    theta_2 = atan2(s2, -uy)
+                    k = facing * across
+                    bx, by, bz = k * vx + lx, k * vy + ly, k * vz + lz  # |v| p5
+                    horizontal, depth = math.sqrt(bx * bx + bz * bz), below * norm * distance_5
+                    sine = (wx * bx + wz * bz) * by - wy * horizontal * horizontal
+                    cosine = depth * (wz * bx - wx * bz)
+                    theta_2, singular_2 = atan2(horizontal, -below * by), horizontal < NEAR_PARALLEL * abs(depth)
+                    side = 1.0
                     for _ in range(2):  # the two signs of s2
-                        q2 = _copy_within(theta_2 - o2, n2, l2, h2)
+                        q2 = copy_within(theta_2 - o2, n2, l2, h2)
                         if not math.isnan(q2):
-                            s1, c1, s4, c4, wx, wy, wz = _roll(ux, uy, uz, s2, vx, vy, vz, zx, zy, zz)
-                            q1 = _copy_within(atan2(s1, c1) - o1, n1, l1, h1)
-                            q4 = _copy_within(atan2(s4, c4) - o4, n4, l4, h4)
-                            theta_6 = atan2(-(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz)
-                            q6 = _copy_within(theta_6 - o6, n6, l6, h6)
+                            toward, turn = side * below, side * facing
+                            q1 = copy_within(atan2(toward * bz, toward * bx) - o1, n1, l1, h1)
+                            q4 = copy_within(atan2(turn * sine, turn * cosine) - o4, n4, l4, h4)
+                            q6 = copy_within(atan2(facing * s6, facing * c6) - o6, n6, l6, h6)
                             e1, e2, e4, e5, e6 = q1 - n1, q2 - n2, q4 - n4, q5 - n5, q6 - n6
                             distance = e1 * e1 + e2 * e2 + e4 * e4 + e5 * e5 + e6 * e6
-                            if abs(s2) < NEAR_PITCH:
+                            if singular_2:
                                 singular = True
                             elif distance < nearest:  # never when an angle is nan
                                 nearest = distance
                                 b1, b2, b3, b4, b5, b6 = q1, q2, min(max(q3, l3), h3), q4, q5, q6
-                        s2, theta_2 = -s2, -theta_2
-            depth = -depth
-        vx, vy, vz, norm = -vx, -vy, -vz, -norm
+                        side, theta_2 = -side, -theta_2
+            below = -below
+        facing = -facing
     q[0], q[1], q[2], q[3], q[4], q[5] = b1, b2, b3, b4, b5, b6
     if nearest < math.inf:
         return IkStatus.SOLVED
@@ -334,9 +287,9 @@ def branches(arm: Array, T: Array, Q: Array) -> int:
     Args:
         arm: The record, (1,), dtype ARM.
         T: T_base_tip, (4, 4).
-        Q: Out: (16, 8). The first half has every angle in [-pi, pi], the second half the same branches in the same
-            order with the roll one turn on, towards zero and past it; so every roll in ]-2 pi, 2 pi[ is there. Entries
-            past the six joints are zero.
+        Q: Out: (MAX_BRANCHES, 8). The first half has every angle in [-pi, pi], the second half the same branches in
+            the same order with the roll one turn on, towards zero and past it; so every roll in ]-2 pi, 2 pi[ is
+            there. Entries past the six joints are zero.
 
     Returns:
         16, or fewer in a singular pose (the branches that are not unique are left out), 0 when T is no pose.
@@ -344,38 +297,44 @@ def branches(arm: Array, T: Array, Q: Array) -> int:
     Q[:, :] = 0.0
     offset = arm[0].offset
     a, depth_0 = arm[0].a[5], offset[2] + arm[0].d[2] + arm[0].d[3]
-    xx, xy, xz, _, _, _, zx, zy, zz, px, py, pz = _frame_6(arm, T)
+    xx, xy, xz, _, _, _, zx, zy, zz, px, py, pz = last_frame(arm, T)
     if not is_pose(T, POSE_TOLERANCE):
         return 0
     along = px * zx + py * zy + pz * zz
     vx, vy, vz = px - along * zx, py - along * zy, pz - along * zz
     norm = math.sqrt(vx * vx + vy * vy + vz * vz)
-    if not (norm >= NEAR_AXIS and norm < math.inf):
+    if not (norm >= NEAR_POINT and norm < math.inf):
         return 0
-    vx, vy, vz = vx / norm, vy / norm, vz / norm
-    count = 0
+    wx, wy, wz = vy * zz - vz * zy, vz * zx - vx * zz, vx * zy - vy * zx
+    s6, c6 = -(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz
+    count, facing = 0, 1.0
     for _ in range(2):
-        across = norm - a
-        depth = math.sqrt(across * across + along * along)
+        across = facing * norm - a
+        distance_5 = math.sqrt(across * across + along * along)
+        below = 1.0
         for _ in range(2):
-            f, g = across / depth, along / depth
-            theta_5 = atan2(-f, -g)
-            ux, uy, uz = f * vx + g * zx, f * vy + g * zy, f * vz + g * zz
-            s2 = math.sqrt(ux * ux + uz * uz)
+            k, m = facing * across, norm * along
+            bx, by, bz = k * vx + m * zx, k * vy + m * zy, k * vz + m * zz
+            horizontal, depth = math.sqrt(bx * bx + bz * bz), below * norm * distance_5
+            sine = (wx * bx + wz * bz) * by - wy * horizontal * horizontal
+            cosine = depth * (wz * bx - wx * bz)
+            side = 1.0
             for _ in range(2):
-                if abs(depth) >= NEAR_AXIS and abs(s2) >= NEAR_PITCH:
-                    s1, c1, s4, c4, wx, wy, wz = _roll(ux, uy, uz, s2, vx, vy, vz, zx, zy, zz)
-                    theta_6 = atan2(-(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz)
-                    Q[count, 0] = _copy_within(atan2(s1, c1) - offset[0], 0.0, -math.pi, math.pi)
-                    Q[count, 1] = _copy_within(atan2(s2, -uy) - offset[1], 0.0, -math.pi, math.pi)
-                    Q[count, 2] = depth - depth_0
-                    Q[count, 3] = _copy_within(atan2(s4, c4) - offset[3], 0.0, -math.pi, math.pi)
-                    Q[count, 4] = _copy_within(theta_5 - offset[4], 0.0, -math.pi, math.pi)
-                    Q[count, 5] = _copy_within(theta_6 - offset[5], 0.0, -math.pi, math.pi)
+                if distance_5 >= NEAR_POINT and horizontal >= NEAR_PARALLEL * abs(depth):
+                    theta_1 = atan2(side * below * bz, side * below * bx)
+                    theta_4 = atan2(side * facing * sine, side * facing * cosine)
+                    Q[count, 0] = copy_within(theta_1 - offset[0], 0.0, -math.pi, math.pi)
+                    Q[count, 1] = copy_within(atan2(side * horizontal, -below * by) - offset[1], 0.0, -math.pi, math.pi)
+                    Q[count, 2] = below * distance_5 - depth_0
+                    Q[count, 3] = copy_within(theta_4 - offset[3], 0.0, -math.pi, math.pi)
+                    Q[count, 4] = copy_within(
+                        atan2(-below * across, -below * along) - offset[4], 0.0, -math.pi, math.pi
+                    )
+                    Q[count, 5] = copy_within(atan2(facing * s6, facing * c6) - offset[5], 0.0, -math.pi, math.pi)
                     count += 1
-                s2 = -s2
-            depth = -depth
-        vx, vy, vz, norm = -vx, -vy, -vz, -norm
+                side = -side
+            below = -below
+        facing = -facing
     for i in range(count):
         for j in range(6):
             Q[count + i, j] = Q[i, j]

@@ -137,17 +137,27 @@ def _show_status(s: "Status") -> None:
 
 
 def arms(as_json: JsonOption = False) -> None:
-    """List the arms that run and those that are shipped, with their axes and limits."""
+    """List the arms that run, and those that are shipped with their tools, axes and limits."""
     from controller.config import shipped_configs
     from controller.run_dir import running_daemons
-    from kinematics.description import load_arm, shipped_arms
+    from kinematics.description import load_arm, load_tool, shipped_arms, shipped_tools
 
     running = running_daemons()
-    shipped = [load_arm(name) for name in shipped_arms()]
+    shipped = {name: load_arm(name) for name in shipped_arms()}
+    tools = {name: shipped_tools(name) for name in shipped}
     if as_json:
         import msgspec
 
-        descriptions = {arm.name: {"title": arm.title, "axes": arm.file.axes} for arm in shipped}
+        descriptions = {
+            name: {
+                "title": arm.title,
+                "name": arm.name,
+                "tools": {tool: load_tool(tool).title for tool in tools[name]},
+                "has_actuators": arm.has_actuators,
+                "axes": arm.file.axes,
+            }
+            for name, arm in shipped.items()
+        }
         listing = {"running": running, "configurations": shipped_configs(), "descriptions": descriptions}
         typer.echo(msgspec.json.encode(listing).decode())
         return
@@ -162,7 +172,7 @@ def arms(as_json: JsonOption = False) -> None:
     if not running:
         console.print("No arm runs. Start one: trocar up psm_emulated")
     console.print(f"Configurations: {', '.join(shipped_configs())}")
-    for arm in shipped:
+    for name, arm in shipped.items():
         table = Table(title=f"{arm.name}: {arm.title}", box=None, padding=(0, 1))
         table.add_column("axis", no_wrap=True)
         for title in ("from", "to", "velocity", "effort"):
@@ -177,3 +187,7 @@ def arms(as_json: JsonOption = False) -> None:
                 f"{axis.effort_max:.4g} {effort}",
             )
         console.print(table)
+        if not arm.has_actuators:
+            console.print("Kinematics only: no daemon can drive it.")
+        if tools[name]:
+            console.print(f"Tools, as {name}:TOOL: {', '.join(tools[name])}")

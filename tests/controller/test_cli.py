@@ -110,10 +110,14 @@ def test_arms_lists_what_runs_and_what_is_shipped(served, trocar):
     listing = json.loads(trocar("arms", "--json").stdout)
     assert [arm["arm"] for arm in listing["running"]] == ["PSM1"]
     assert "psm_emulated" in listing["configurations"]
-    axes = listing["descriptions"]["psm_classic_lnd"]["axes"]
-    assert axes[2]["name"] == "insertion"
-    assert axes[2]["position_max"] == 0.24
-    assert "insertion" in trocar("arms").stdout
+    psm = listing["descriptions"]["psm_classic"]
+    assert psm["axes"][2]["name"] == "insertion"
+    assert psm["axes"][2]["position_max"] == 0.24
+    assert psm["tools"]["prograsp_forceps_400093"] == "ProGrasp Forceps 400093"
+    assert not listing["descriptions"]["panda"]["has_actuators"]
+    shown = trocar("arms").stdout
+    assert "insertion" in shown
+    assert "psm_classic:TOOL" in shown
 
 
 def test_plot_of_an_absent_recording_is_one_message(trocar, tmp_path):

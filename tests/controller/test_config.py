@@ -46,7 +46,9 @@ MUTATIONS = [
     # pattern, replacement, what the message must name
     (r'^name = "PSM1"', 'name = "1 arm"', ["arm.name", "'1 arm'"]),
     (r'^name = "PSM1"', "name = 5", ["arm.name", "5", "str"]),
-    (r"^description = .*", 'description = "nonsuch"', ["arm.description", "nonsuch", "psm_classic_lnd"]),
+    (r"^description = .*", 'description = "nonsuch"', ["arm.description", "nonsuch", "psm_classic"]),
+    (r"^description = .*", 'description = "psm_classic:hook"', ["arm.description", "no tool is named 'hook'"]),
+    (r"^description = .*", 'description = "panda"', ["arm.description = 'panda'", "[actuators]", "kinematics only"]),
     (r"^description = .*", "", ["arm.description", "missing"]),
     (r"^period = .*", "period = 0.1", ["cycle.period", "0.1", "0.02"]),
     (r"^period = .*", "perod = 0.001", ["cycle.perod", "0.001", "period", "spelling"]),
@@ -94,11 +96,21 @@ def test_file_that_is_no_toml_is_told(tmp_path, content):
 def test_paths_are_taken_from_the_files_own_folder(tmp_path, text, monkeypatch):
     from kinematics.description import load_arm
 
-    (tmp_path / "own.toml").write_bytes(load_arm("psm_classic_lnd").path.read_bytes())
+    (tmp_path / "own.toml").write_bytes(load_arm("psm_classic").path.read_bytes())
     path = written(tmp_path, text, r"^description = .*", 'description = "own.toml"')
     monkeypatch.chdir("/")
     config = load_config(path)
     assert config.arm.description == str(tmp_path / "own.toml")
+
+
+def test_paths_of_arm_and_tool_are_both_taken_from_the_files_own_folder(tmp_path, text, monkeypatch):
+    from kinematics.arm_file import TOOLS_FOLDER
+
+    tool = (TOOLS_FOLDER / "prograsp_forceps_400093.toml").read_bytes()
+    (tmp_path / "own_tool.toml").write_bytes(tool)
+    path = written(tmp_path, text, r"^description = .*", 'description = "psm_classic:own_tool.toml"')
+    monkeypatch.chdir("/")
+    assert load_config(path).arm.description == f"psm_classic:{tmp_path / 'own_tool.toml'}"
 
 
 def test_configuration_errors_have_the_packages_root():

@@ -146,7 +146,7 @@ def _descriptor(children):
         telemetry="ipc:///nowhere",
         lockstep=False,
         period=0.001,
-        description="psm_classic_lnd",
+        description="psm_classic",
         axes=[],
         children=children,
         recording=None,

@@ -19,7 +19,7 @@ from firmware_bridge.messages import PROTOCOL_HASH, MessageType, message_dtype
 from hil.rig import Rig
 from kinematics.description import load_arm
 
-ARM = "psm_classic_lnd"
+ARM = "psm_classic"
 KP = np.array([2000.0, 2000.0, 40000.0, 10.0, 10.0, 10.0, 10.0])
 KD = np.array([20.0, 20.0, 400.0, 0.12, 0.12, 0.12, 0.12])
 

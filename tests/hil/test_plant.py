@@ -18,7 +18,7 @@ from kinematics.chain import forward
 from kinematics.description import load_arm
 from kinematics.dynamics import gravity_effort
 
-ARM = "psm_classic_lnd"
+ARM = "psm_classic"
 N = 7
 SUBSTEPS_PER_SECOND = 4000
 
@@ -316,7 +316,7 @@ def test_tip_force_pushes_the_tip_its_way(plant):
         (("engage_delay = 0.020", "engage_delay = -1.0"), "brakes.engage_delay"),
         (("jaw_mass = 0.002", "jaw_mass = 0.0"), "inertia.jaw_mass"),
         (("[motors]", "[motors]\nvoltage = 24.0"), "voltage"),
-        (('arm = "psm_classic_lnd"', 'arm = "another"'), "another"),
+        (('arm = "psm_classic:large_needle_driver_400006"', 'arm = "another"'), "another"),
         (("jaw_inertia = [1.0e-8, 3.0e-8, 3.0e-8]", "jaw_inertia = [1.0e-8, 3.0e-8, 9.0e-8]"), "no physical model"),
         (("title =", "title ="), None),
     ],

@@ -21,7 +21,7 @@ from kinematics.description import load_arm
 from telemetry.ring import RingReader, open_ring
 from telemetry.shared import create_records
 
-ARM = "psm_classic_lnd"
+ARM = "psm_classic"
 
 
 def config(seed=1):

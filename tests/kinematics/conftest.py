@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from kinematics.arm_file import ARMS_FOLDER
-from kinematics.description import load_arm
+from kinematics.arm_file import TOOLS_FOLDER
+from kinematics.description import load_arm, shipped_arms, shipped_tools
 
 STANDARD_ARM = """
 name = "standard_arm"
@@ -103,18 +103,21 @@ smoothing = [0.01, 0.02, 0.03]
 source = "made for the tests"
 """
 
-PSM_FILE = ARMS_FOLDER / "psm_classic_lnd.toml"
+TOOL_FILE = TOOLS_FOLDER / "large_needle_driver_400006.toml"
+
+EVERY_ARM = [f"{arm}:{tool}" if tool else arm for arm in shipped_arms() for tool in (shipped_tools(arm) or [None])]
+EVERY_ARM += ["panda", "iiwa7"]  # these do without a tool as well
 
 
 @pytest.fixture(scope="session")
 def psm_description():
-    return load_arm("psm_classic_lnd")
+    return load_arm("psm_classic")
 
 
 @pytest.fixture(scope="session")
 def off_tip_psm_description(tmp_path_factory):
     """The PSM with its tip 10 mm beyond the wrist and askew: what the shipped one's tip of zeros would hide."""
-    text = PSM_FILE.read_text()
+    text = TOOL_FILE.read_text()
     rows = {
         "    [0.0, -1.0, 0.0, 0.0],\n": "    [0.0, -1.0, 0.0, 0.003],\n",
         "    [0.0, 0.0, 1.0, 0.0],\n    [-1.0": "    [0.0, 0.0, 1.0, -0.002],\n    [-1.0",
@@ -123,9 +126,15 @@ def off_tip_psm_description(tmp_path_factory):
     for old, new in rows.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
-    path = tmp_path_factory.mktemp("arms") / "off_tip.toml"
+    path = tmp_path_factory.mktemp("tools") / "off_tip.toml"
     path.write_text(text)
-    return load_arm(path)
+    return load_arm(f"psm_classic:{path}")
+
+
+@pytest.fixture(scope="session", params=EVERY_ARM)
+def shipped_description(request):
+    """Every arm that comes with Trocar, with every tool that fits it."""
+    return load_arm(request.param)
 
 
 @pytest.fixture(scope="session")

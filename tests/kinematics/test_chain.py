@@ -6,28 +6,47 @@ from hypothesis import strategies as st
 
 from benchmarks.kinematics import pinocchio_model
 from kinematics import chain, psm
+from kinematics.kernels import kernels_of
 
 
-def pinocchio_answer(description, q):
+def assert_equals_pinocchio(description, Q):
+    arm = description.record
     model = pinocchio_model(pin, description)
     data = model.createData()
     tip, n = model.nframes - 1, description.n_joints
-    joints = np.ascontiguousarray(q[:n])
-    J = np.zeros((6, 8))
-    J[:, :n] = pin.computeFrameJacobian(model, data, joints, tip, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED)
-    pin.framesForwardKinematics(model, data, joints)
-    return data.oMf[tip].homogeneous, J
+    T, J, T_both, J_both = (np.full(shape, np.nan) for shape in ((4, 4), (6, 8), (4, 4), (6, 8)))
+    expected = np.zeros((6, 8))
+    for q in Q:
+        joints = np.ascontiguousarray(q[:n])
+        expected[:, :n] = pin.computeFrameJacobian(model, data, joints, tip, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED)
+        pin.framesForwardKinematics(model, data, joints)
+        chain.forward(arm, q, T)
+        chain.jacobian(arm, q, J)
+        chain.forward_jacobian(arm, q, T_both, J_both)
+        assert np.abs(T - data.oMf[tip].homogeneous).max() < 1e-12
+        assert np.abs(J - expected).max() < 1e-12
+        assert np.array_equal(T, T_both)
+        assert np.array_equal(J, J_both)
 
 
 def test_forward_and_jacobian_equal_pinocchios(description, random_positions):
-    arm = description.record
-    T, J = np.full((4, 4), np.nan), np.full((6, 8), np.nan)
-    for q in random_positions(arm, 200):
-        T_pin, J_pin = pinocchio_answer(description, q)
-        chain.forward(arm, q, T)
-        chain.jacobian(arm, q, J)
-        assert np.abs(T - T_pin).max() < 1e-12
-        assert np.abs(J - J_pin).max() < 1e-12
+    assert_equals_pinocchio(description, random_positions(description.record, 200))
+
+
+def test_forward_and_jacobian_of_every_shipped_arm_equal_pinocchios(shipped_description, random_positions):
+    assert_equals_pinocchio(shipped_description, random_positions(shipped_description.record, 200))
+
+
+def test_kernels_of_every_shipped_arm_equal_the_general_ones(shipped_description, random_positions):
+    arm, kernels = shipped_description.record, kernels_of(shipped_description)
+    T, J, T_own, J_own = (np.full(shape, np.nan) for shape in ((4, 4), (6, 8), (4, 4), (6, 8)))
+    for q in random_positions(arm, 50):
+        chain.forward_jacobian(arm, q, T, J)
+        kernels.forward(arm, q, T_own)
+        kernels.jacobian(arm, q, J_own)
+        assert max(np.abs(T - T_own).max(), np.abs(J - J_own).max()) < 4e-15
+        kernels.forward_jacobian(arm, q, T_own, J_own)
+        assert max(np.abs(T - T_own).max(), np.abs(J - J_own).max()) < 4e-15
 
 
 def test_unrolled_psm_equals_the_general_chain(psm_like, random_positions):

@@ -8,6 +8,7 @@ from numba.core import types
 
 from kinematics import chain, psm
 from kinematics.chain import ARMS, FORWARD, INVERSE, IkStatus
+from kinematics.closed_form import LIMIT_TOLERANCE, NEAR_PARALLEL, NEAR_POINT
 from kinematics.compiled import kernel
 
 f8, i8 = types.float64, types.int64
@@ -91,7 +92,7 @@ def test_inverse_recovers_joints_and_pose_from_nearby(psm_like, random_positions
     assert np.abs(Q_back - Q)[clear, :6].max() < 1e-11
     assert clear.mean() > 0.95
     assert set(np.unique(status[~solved])) <= {IkStatus.SINGULAR, IkStatus.TOO_SHALLOW}
-    assert np.array_equal(solved, near_axis(arm, Q) > psm.NEAR_AXIS)
+    assert np.array_equal(solved, near_axis(arm, Q) > NEAR_POINT)
 
 
 def test_inverse_solves_every_pose_whatever_it_starts_from(psm_like, random_positions):
@@ -99,7 +100,7 @@ def test_inverse_solves_every_pose_whatever_it_starts_from(psm_like, random_posi
     Q = random_positions(arm, COUNT)
     Q_back, status, error = solve(arm, Q, random_positions(arm, COUNT, seed=3))
     solved = status == IkStatus.SOLVED
-    assert np.array_equal(solved, near_axis(arm, Q) > psm.NEAR_AXIS)
+    assert np.array_equal(solved, near_axis(arm, Q) > NEAR_POINT)
     assert error[solved].max() < 1e-12
     assert within_limits(arm, Q_back[solved]).all()
 
@@ -111,7 +112,7 @@ def test_every_branch_reaches_the_pose_and_the_original_is_among_them(psm_like, 
     forward_all(arm, Q, T)
     check_branches(arm, Q, T, errors, Q, counts)
     assert errors[:, 0].max() < 1e-12
-    found = near_axis(arm, Q) > psm.NEAR_AXIS
+    found = near_axis(arm, Q) > NEAR_POINT
     assert errors[found, 1].max() < 1e-11
     assert (counts == 16).mean() > 0.999
     assert set(np.unique(counts)) <= {0, 8, 16}
@@ -184,7 +185,7 @@ def test_limits_are_inside_and_what_is_beyond_is_refused(psm_description, axis, 
     psm.forward(arm, q, T)
     assert psm.inverse(arm, T, q, q_back) == IkStatus.SOLVED
     assert within_limits(arm, q_back[None])[0]
-    assert np.abs(q_back - q).max() <= psm.LIMIT_TOLERANCE
+    assert np.abs(q_back - q).max() <= LIMIT_TOLERANCE
     if axis == 3:
         return  # beyond the roll's limits lies its copy one turn back
     q[axis] = limit + math.copysign(1e-6, limit if limit else -1.0)
@@ -202,7 +203,7 @@ def test_wrist_at_the_remote_centre_is_too_shallow_never_wrong(psm_description, 
     Q = random_positions(arm, 500)
     Q[:, 2] = DEPTH_0 + side * distance
     Q_back, status, error = solve(arm, Q, Q)
-    expected = IkStatus.SOLVED if distance > psm.NEAR_AXIS else IkStatus.TOO_SHALLOW
+    expected = IkStatus.SOLVED if distance > NEAR_POINT else IkStatus.TOO_SHALLOW
     assert set(status) == {expected}
     assert error[status == IkStatus.SOLVED].max(initial=0.0) < 1e-12
     assert np.array_equal(Q_back[status != IkStatus.SOLVED], Q[status != IkStatus.SOLVED])
@@ -219,7 +220,7 @@ def test_tip_on_the_wrist_yaw_axis_is_singular_never_wrong(psm_description, rand
     Q = Q[Q[:, 2] > 0.0]
     assert len(Q) > 100
     Q_back, status, error = solve(arm, Q, Q)
-    expected = IkStatus.SOLVED if distance > psm.NEAR_AXIS else IkStatus.SINGULAR
+    expected = IkStatus.SOLVED if distance > NEAR_POINT else IkStatus.SINGULAR
     assert set(status) == {expected}
     assert error[status == IkStatus.SOLVED].max(initial=0.0) < 1e-12
     assert np.array_equal(Q_back[status != IkStatus.SOLVED], Q[status != IkStatus.SOLVED])
@@ -234,7 +235,7 @@ def test_shaft_along_the_yaw_axis_is_singular_never_wrong(psm_description, rando
     Q[:, 1] = -arm[0]["offset"][1] + distance  # s2 = sin(distance)
     Q[:, 2] = np.maximum(Q[:, 2], 0.03)
     Q_back, status, error = solve(arm, Q, Q)
-    expected = IkStatus.SOLVED if distance > psm.NEAR_PITCH else IkStatus.SINGULAR
+    expected = IkStatus.SOLVED if distance > NEAR_PARALLEL else IkStatus.SINGULAR
     assert set(status) == {expected}
     assert error[status == IkStatus.SOLVED].max(initial=0.0) < 1e-12
     assert np.array_equal(Q_back[status != IkStatus.SOLVED], Q[status != IkStatus.SOLVED])
@@ -295,12 +296,12 @@ def test_round_trip_holds_wherever_hypothesis_looks(psm_description, data):
     assert psm.inverse.py_func(arm.view(np.recarray), T, q, q_plain) == status
     assert np.abs(q_plain - q_back).max() < 1e-9
     if status != IkStatus.SOLVED:
-        assert near_axis(arm, q[None])[0] < 2.0 * psm.NEAR_AXIS
+        assert near_axis(arm, q[None])[0] < 2.0 * NEAR_POINT
         assert np.array_equal(q_back, q)
         return
     psm.forward(arm, q_back, T_back)
     on_limit = np.any((q_back == arm[0]["position_min"]) | (q_back == arm[0]["position_max"]))
-    assert np.abs(T_back - T).max() < (2.0 * psm.LIMIT_TOLERANCE if on_limit else 1e-12)
+    assert np.abs(T_back - T).max() < (2.0 * LIMIT_TOLERANCE if on_limit else 1e-12)
 
 
 def test_plain_python_agrees_with_the_compiled_branches(psm_description, random_positions):

@@ -33,7 +33,7 @@ from kinematics.chain import INVERSE
 from kinematics.compiled import array_of, kernel
 from kinematics.description import ARM, load_arm
 
-PSM = load_arm("psm_classic_lnd").record
+PSM = load_arm("psm_classic").record
 N = int(PSM[0]["n_axes"])
 JAW = int(PSM[0]["n_joints"])
 FREE = (math.inf,) * 6  # no limit of the tip
