@@ -98,8 +98,10 @@ class LinkTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class FrictionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Joint friction, one entry per axis."""
+    """Friction, one entry per axis."""
 
+    space: Literal["joint", "actuator"] = "joint"
+    """Where the entries' velocities and efforts are: most friction is in motors, gears and cables, at the actuators."""
     coulomb: list[NotNegative]
     viscous: list[NotNegative]
     smoothing: list[Positive]
@@ -110,6 +112,8 @@ class DynamicsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What the controller believes of masses and friction."""
 
     gravity: list[float]
+    rotor_inertia: list[NotNegative] | None = None
+    """Of the motors' rotors, seen at the actuators after their gears: kg m² or kg, one per axis."""
     source: str
     links: list[LinkTable]
     friction: FrictionTable
@@ -276,6 +280,8 @@ def _check_dynamics(check: _Check, file: ArmFile) -> None:
                 "symmetric, principal moments positive and none larger than the sum of the others",
                 "no body has such an inertia: correct it",
             )
+    if dynamics.rotor_inertia is not None:
+        check.length("dynamics.rotor_inertia", dynamics.rotor_inertia, len(file.axes), "one per axis")
     for name in ("coulomb", "viscous", "smoothing"):
         values = getattr(dynamics.friction, name)
         check.length(f"dynamics.friction.{name}", values, len(file.axes), "one per axis")

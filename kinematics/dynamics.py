@@ -90,19 +90,32 @@ def gravity_effort(arm: Array, q: Array, effort: Array) -> None:
 
 @kernel(EFFORT)
 def friction_effort(arm: Array, qd: Array, effort: Array) -> None:
-    """Write the joint efforts that overcome friction at a velocity: coulomb tanh(qd / smoothing) + viscous qd.
+    """Write the joint efforts that overcome friction at a velocity: coulomb tanh(v / smoothing) + viscous v.
 
-    The hyperbolic tangent stands for the sign: a compensation that jumps at rest would chatter.
+    The hyperbolic tangent stands for the sign: a compensation that jumps at rest would chatter. v is each joint's
+    velocity, or each actuator's where the arm's file places friction there; then the actuators' efforts come back to
+    the joints through the transpose of the coupling.
 
     Args:
         arm: The record, (1,), dtype ARM.
         qd: Velocities, (8,), rad/s and m/s.
-        effort: Out: (8,), N·m and N, in the direction of motion. Zero past the axes.
+        effort: Out: (8,), N·m and N; it never brakes (effort . qd >= 0). Zero past the axes. Not the array qd.
     """
-    effort[:] = 0.0
-    for i in range(arm[0].n_axes):
-        v = qd[i]
-        effort[i] = arm[0].coulomb[i] * math.tanh(v / arm[0].friction_smoothing[i]) + arm[0].viscous[i] * v
+    n = arm[0].n_axes
+    for i in range(len(effort)):
+        effort[i] = 0.0
+    if not arm[0].friction_at_actuators:
+        for i in range(n):
+            v = qd[i]
+            effort[i] = arm[0].coulomb[i] * math.tanh(v / arm[0].friction_smoothing[i]) + arm[0].viscous[i] * v
+        return
+    for a in range(n):
+        v = 0.0
+        for i in range(n):
+            v += arm[0].actuator_from_joint[a, i] * qd[i]
+        f = arm[0].coulomb[a] * math.tanh(v / arm[0].friction_smoothing[a]) + arm[0].viscous[a] * v
+        for i in range(n):
+            effort[i] += arm[0].actuator_from_joint[a, i] * f
 
 
 @kernel(types.void(ARMS, f8[::1], f8[::1], f8[::1], f8, f8[::1]))
@@ -113,7 +126,13 @@ def _newton_euler(arm: Array, q: Array, qd: Array, qdd: Array, qdd_factor: float
     the link's own frame; gravity is an acceleration of the base upwards. Inward with force and moment.
     """
     n_joints = arm[0].n_joints
-    link = stack_matrix(8, 18)  # per link: R and p of T_{i-1,i}, then force and moment about its frame's origin
+    n_axes = arm[0].n_axes
+    link = stack_matrix(8, 19)  # per link: R and p of T_{i-1,i}, force and moment about its origin; the rotors' effort
+    for i in range(n_axes):
+        rotors = 0.0
+        for j in range(n_axes):
+            rotors += arm[0].rotor_inertia[i, j] * qdd[j]
+        link[i, 18] = qdd_factor * rotors
     wx, wy, wz = 0.0, 0.0, 0.0
     wdx, wdy, wdz = 0.0, 0.0, 0.0
     ax, ay, az = -arm[0].gravity[0], -arm[0].gravity[1], -arm[0].gravity[2]
@@ -165,13 +184,13 @@ def _newton_euler(arm: Array, q: Array, qd: Array, qdd: Array, qdd_factor: float
         link[i, 16] = ixy * wdx + iyy * wdy + iyz * wdz + wz * hx - wx * hz + cz * fx - cx * fz
         link[i, 17] = ixz * wdx + iyz * wdy + izz * wdz + wx * hy - wy * hx + cx * fy - cy * fx
     for i in range(n_joints, len(effort)):
-        effort[i] = 0.0
+        effort[i] = link[i, 18] if i < n_axes else 0.0
     fx, fy, fz, nx, ny, nz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(n_joints):
         i = n_joints - 1 - k
         fx, fy, fz = fx + link[i, 12], fy + link[i, 13], fz + link[i, 14]
         nx, ny, nz = nx + link[i, 15], ny + link[i, 16], nz + link[i, 17]
-        effort[i] = fz if arm[0].prismatic[i] else nz
+        effort[i] = link[i, 18] + (fz if arm[0].prismatic[i] else nz)
         ux, uy, uz = fx, fy, fz
         fx = link[i, 0] * ux + link[i, 1] * uy + link[i, 2] * uz
         fy = link[i, 3] * ux + link[i, 4] * uy + link[i, 5] * uz
@@ -187,12 +206,14 @@ def _newton_euler(arm: Array, q: Array, qd: Array, qdd: Array, qdd_factor: float
 def inverse_dynamics(arm: Array, q: Array, qd: Array, qdd: Array, effort: Array) -> None:
     """Write the joint efforts of a motion: M(q) qdd + C(q, qd) qd + g(q), without friction.
 
+    M includes the motors' rotors, as inertia only: their gyroscopic moments on the links are left out.
+
     Args:
         arm: The record, (1,), dtype ARM.
         q: Positions, (8,), rad and m.
         qd: Velocities, (8,).
         qdd: Accelerations, (8,).
-        effort: Out: (8,), N·m and N. Zero past the joints. May be the array qdd.
+        effort: Out: (8,), N·m and N; past the joints only the rotors'. May be the array qdd.
     """
     _newton_euler(arm, q, qd, qdd, 1.0, effort)
 
@@ -205,7 +226,7 @@ def bias_effort(arm: Array, q: Array, qd: Array, effort: Array) -> None:
         arm: The record, (1,), dtype ARM.
         q: Positions, (8,), rad and m.
         qd: Velocities, (8,).
-        effort: Out: (8,), N·m and N. Zero past the joints.
+        effort: Out: (8,), N·m and N. Zero past the joints. May be the array qd.
     """
     _newton_euler(arm, q, qd, qd, 0.0, effort)
 
@@ -216,12 +237,12 @@ def mass_matrix(arm: Array, q: Array, M: Array) -> None:
 
     By composite rigid bodies (Walker and Orin 1982; Featherstone 2008, section 6.2), everything seen from the base's
     origin: M_ij = s_j . (I_i s_i) for j <= i, where s is a joint's unit twist and I_i the inertia of all that joint i
-    moves.
+    moves. The motors' rotors are added, seen at the joints.
 
     Args:
         arm: The record, (1,), dtype ARM.
         q: Positions, (8,), rad and m.
-        M: Out: (8, 8), symmetric; kg m², kg m and kg by the joints' kinds. Zero past the joints.
+        M: Out: (8, 8), symmetric; kg m², kg m and kg by the joints' kinds. Past the joints only the rotors'.
     """
     n_joints = arm[0].n_joints
     link = stack_matrix(8, 16)  # per joint: its twist [v, w] about the base's origin; mass, first moment, inertia there
@@ -260,7 +281,7 @@ def mass_matrix(arm: Array, q: Array, M: Array) -> None:
         link[i, 15] = b10 * A[8] + b11 * A[9] + b12 * A[10] - m * y * z
     for i in range(M.shape[0]):
         for j in range(M.shape[1]):
-            M[i, j] = 0.0
+            M[i, j] = arm[0].rotor_inertia[i, j]
     m, x, y, z = 0.0, 0.0, 0.0, 0.0
     ixx, iyy, izz, ixy, ixz, iyz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(n_joints):
@@ -279,6 +300,7 @@ def mass_matrix(arm: Array, q: Array, M: Array) -> None:
         for j in range(i + 1):
             value = link[j, 0] * fx + link[j, 1] * fy + link[j, 2] * fz
             value += link[j, 3] * nx + link[j, 4] * ny + link[j, 5] * nz
+            value += arm[0].rotor_inertia[i, j]
             M[i, j] = value
             M[j, i] = value
 
@@ -331,15 +353,17 @@ def forward_dynamics(arm: Array, q: Array, qd: Array, effort: Array, qdd: Array)
         q: Positions, (8,), rad and m.
         qd: Velocities, (8,).
         effort: Efforts, (8,), N·m and N.
-        qdd: Out: (8,). Zero past the joints.
+        qdd: Out: (8,). Zero for an axis that has neither a link nor a rotor's inertia. Not the array effort.
 
     Returns:
         0, or the number (from 1) of the joint that moves nothing, so that its acceleration is undefined.
     """
-    n_joints = arm[0].n_joints
     M = stack_matrix(8, 8)
     mass_matrix(arm, q, M)
     _newton_euler(arm, q, qd, qd, 0.0, qdd)
-    for i in range(n_joints):
+    n = arm[0].n_joints
+    while n < arm[0].n_axes and M[n, n] > 0.0:
+        n += 1
+    for i in range(n):
         qdd[i] = effort[i] - qdd[i]
-    return cholesky_solve(M, qdd, n_joints)
+    return cholesky_solve(M, qdd, n)
