@@ -1,11 +1,12 @@
-"""Joint efforts as a linear function of the links' inertial parameters: what identification solves for.
+"""Joint efforts as a linear function of the arm's inertial parameters: what identification solves for.
 
-A link has ten: mass m, first moment h = m c, and inertia about its joint frame's origin, all in that frame. Efforts are
-linear in them, effort = Y(q, qd, qdd) p, but not one of them acts alone: what a motion can show at all are fewer
-combinations, the *base parameters* (Gautier and Khalil 1990). Everything here works on arrays of N states at once and
-allocates; nothing is for the cycle.
+A link has ten: mass m, first moment h = m c, and inertia about its joint frame's origin, all in that frame; each
+actuator has one more, its rotor's inertia. Efforts are linear in them, effort = Y(q, qd, qdd) p, but few of them act
+alone: what a motion can show at all are fewer combinations, the *base parameters* (Gautier and Khalil 1990). Everything
+here works on arrays of N states at once and allocates; nothing is for the cycle.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ RANK_TOLERANCE = 1e-8  # of the largest diagonal entry of R
 
 
 def regressor(arm: Array, q: Array, qd: Array, qdd: Array) -> Array:
-    """Return Y, (N, n_joints, 10 n_joints): Y @ inertial_parameters(arm) are the efforts of `inverse_dynamics`.
+    """Return Y, (N, n_axes, P): Y @ inertial_parameters(arm) are the efforts of `inverse_dynamics`.
 
     Each link's force and moment are linear in its ten parameters (Khalil and Dombre 2002, section 12.4):
     F = m a + wd x h + w x (w x h) and N = I wd + w x I w + h x a about its frame's origin. They are carried inward to
@@ -34,8 +35,8 @@ def regressor(arm: Array, q: Array, qd: Array, qdd: Array) -> Array:
         qd: Velocities, (N, 8).
         qdd: Accelerations, (N, 8).
     """
-    n, count = int(arm[0]["n_joints"]), len(q)
-    Y = np.zeros((count, n, 10 * n))
+    n, n_axes, count = int(arm[0]["n_joints"]), int(arm[0]["n_axes"]), len(q)
+    Y = np.zeros((count, n_axes, 10 * n + n_axes))
     w, wd = np.zeros((count, 3)), np.zeros((count, 3))
     a = np.broadcast_to(-arm[0]["gravity"], (count, 3))
     frames: list[tuple[Array, Array]] = []
@@ -55,6 +56,8 @@ def regressor(arm: Array, q: Array, qd: Array, qdd: Array) -> Array:
             R, p = frames[i]
             F, N = R @ F, R @ N
             N = N + _cross_matrix(p) @ F
+    A = arm[0]["actuator_from_joint"][:n_axes, :n_axes]
+    Y[:, :, 10 * n :] = (qdd[:, :n_axes] @ A.T)[:, None, :] * A.T
     return Y
 
 
@@ -107,22 +110,30 @@ def _wrench_columns(w: Array, wd: Array, a: Array) -> tuple[Array, Array]:
 
 
 def inertial_parameters(arm: Array) -> Array:
-    """Return the links' parameters, (10 n_joints,), link by link in the order of PARAMETERS."""
+    """Return the parameters, (P,), P = 10 n_joints + n_axes: link by link as in PARAMETERS, then the rotors.
+
+    A rotor's is its inertia at the actuator, after the gear, kg m² or kg.
+    """
     links = []
     for i in range(int(arm[0]["n_joints"])):
         m, c = float(arm[0]["mass"][i]), arm[0]["com"][i]
         I = arm[0]["inertia"][i] + m * (c @ c * np.eye(3) - np.outer(c, c))  # noqa: E741
         links.append([m, *(m * c), I[0, 0], I[1, 1], I[2, 2], I[0, 1], I[0, 2], I[1, 2]])
-    return np.array(links).ravel()
+    C = arm[0]["joint_from_actuator"]
+    rotors = np.diag(C.T @ arm[0]["rotor_inertia"] @ C)[: int(arm[0]["n_axes"])]
+    return np.concatenate([np.ravel(links), rotors])
 
 
 def set_inertial_parameters(arm: Array, parameters: Array) -> None:
-    """Give the record's links these parameters, (10 n_joints,); a link without mass keeps its centre of mass."""
-    for i, (m, hx, hy, hz, xx, yy, zz, xy, xz, yz) in enumerate(parameters.reshape(-1, 10)):
+    """Give the record these parameters, (P,); a link without mass keeps its centre of mass."""
+    n, n_axes = int(arm[0]["n_joints"]), int(arm[0]["n_axes"])
+    for i, (m, hx, hy, hz, xx, yy, zz, xy, xz, yz) in enumerate(parameters[: 10 * n].reshape(-1, 10)):
         c = np.array([hx, hy, hz]) / m if m > 0.0 else arm[0]["com"][i].copy()
         I = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])  # noqa: E741
         arm[0]["mass"][i], arm[0]["com"][i] = m, c
         arm[0]["inertia"][i] = I - m * (c @ c * np.eye(3) - np.outer(c, c))
+    A = arm[0]["actuator_from_joint"][:n_axes]
+    arm[0]["rotor_inertia"] = A.T @ np.diag(parameters[10 * n :]) @ A
 
 
 class Base(NamedTuple):
@@ -131,12 +142,14 @@ class Base(NamedTuple):
     independent: Array
     """Indices of the parameters that stand for the combinations, (b,)."""
     matrix: Array
-    """(b, 10 n_joints): base parameters = matrix @ inertial_parameters; its columns at `independent` are the identity."""
+    """(b, P): base parameters = matrix @ inertial_parameters; the identity in the columns `independent`."""
     names: tuple[str, ...]
     """`pitch.hx`, or `pitch.Ixx*` where others are lumped together with it."""
 
 
-def base_parameters(arm: Array, links: tuple[str, ...], *, static: bool = False, seed: int = 1) -> Base:
+def base_parameters(
+    arm: Array, joints: Sequence[str], actuators: Sequence[str], *, static: bool = False, seed: int = 1
+) -> Base:
     """Return the arm's base parameters, found numerically from random states (Gautier 1991).
 
     A parameter is kept when its column of the regressor is independent of those before it, from the base to the tip and
@@ -144,7 +157,8 @@ def base_parameters(arm: Array, links: tuple[str, ...], *, static: bool = False,
 
     Args:
         arm: The record, (1,), dtype ARM.
-        links: The joints' names.
+        joints: The joints' names.
+        actuators: The actuators' names.
         static: Only what gravity shows: without velocities and accelerations.
         seed: Of the states.
     """
@@ -152,14 +166,15 @@ def base_parameters(arm: Array, links: tuple[str, ...], *, static: bool = False,
     rng = np.random.default_rng(seed)
     q = rng.uniform(arm[0]["position_min"], arm[0]["position_max"], (STATES, 8))
     rates = np.zeros((2, STATES, 8)) if static else rng.uniform(-3.0, 3.0, (2, STATES, 8))
-    Y = regressor(arm, q, *rates).reshape(-1, 10 * n)
+    Y = regressor(arm, q, *rates)
+    Y = Y.reshape(-1, Y.shape[2])
     size = np.abs(np.diag(np.linalg.qr(Y, mode="r")))
     independent = np.flatnonzero(size > RANK_TOLERANCE * size.max())
     # Y = Y_kept matrix, in the least-squares sense exact: every column is a combination of those kept.
     matrix: Any = np.linalg.lstsq(Y[:, independent], Y, rcond=None)[0]
     matrix[np.abs(matrix) < 1e-9] = 0.0
-    names = []
-    for row, index in zip(matrix, independent, strict=True):
-        lumped = np.count_nonzero(row) > 1
-        names.append(f"{links[index // 10]}.{PARAMETERS[index % 10]}{'*' if lumped else ''}")
-    return Base(independent, matrix, tuple(names))
+    names = [f"{joint}.{name}" for joint in joints[:n] for name in PARAMETERS]
+    names += [f"{actuator}.rotor" for actuator in actuators]
+    lumped = np.count_nonzero(matrix, axis=1) > 1
+    starred = (names[k] + ("*" if more else "") for k, more in zip(independent, lumped, strict=True))
+    return Base(independent, matrix, tuple(starred))
