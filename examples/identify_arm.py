@@ -1,10 +1,9 @@
-"""Move the arm so that a recording of it tells its masses and its friction. First, in another terminal:
+"""Move the arm so that a recording of it tells its masses and its friction; see docs/dynamics.md.
 
-trocar up psm_emulated --record motion.mcap
-
-Then this script, `trocar down`, and `trocar identify motion.mcap`. Keep the space around the arm clear: it moves through the
-middle 70 % of every joint's range, at several speeds. What a good motion needs: every axis moves, both ways, far
-enough to turn its links in gravity, and at more than one speed, so that Coulomb and viscous friction can be told apart.
+In another terminal, `trocar up psm_emulated --record motion.mcap`; then this script, `trocar down` and
+`trocar identify motion.mcap`. Keep the space around the arm clear: it moves through the middle 70 % of every joint's
+range. A good motion turns every link in gravity, moves every axis both ways, and does so at several speeds, so that
+Coulomb and viscous friction can be told apart.
 """
 
 from collections.abc import Iterator

@@ -13,6 +13,7 @@ from scipy import optimize
 
 from kinematics.compiled import Array
 from kinematics.description import ArmDescription
+from kinematics.pseudo_inertia import link_roots, links_about
 from kinematics.regressor import (
     PARAMETERS,
     Base,
@@ -21,9 +22,9 @@ from kinematics.regressor import (
     regressor,
     set_inertial_parameters,
 )
-from kinematics.signals import CUTOFF, IdentifyError, Segment, Signals, condition, split
+from kinematics.signals import BLOCK, CUTOFF, IdentifyError, Segment, Signals, condition, split
 
-__all__ = ["AxisErrors", "Estimate", "Fit", "IdentifyError", "Loss", "Segment", "identify"]
+__all__ = ["AxisErrors", "Estimate", "Fit", "IdentifyError", "Loss", "Segment", "as_json", "identify"]
 
 Loss = Literal["linear", "soft_l1"]
 
@@ -34,6 +35,7 @@ EXCITED = 0.05  # of an axis's effort_max: what a parameter may leave unknown of
 LINK_SPREAD = 0.5  # standard deviation of a link's ten about the file's, in units of the link's own size
 UNKNOWN = 0.1  # of effort_max: standard deviation, at full velocity or acceleration, of what the file gives as zero
 MIN_MOMENTS = 50  # in which an axis must slide
+MIN_GAIN = 0.05  # of the misfit that the inertias must take away to be fitted
 
 
 class Estimate(NamedTuple):
@@ -42,7 +44,7 @@ class Estimate(NamedTuple):
     name: str
     """`pitch.hx`; a * where others are lumped together with it; `yaw.coulomb`, `disc_1.viscous`, `roll.offset`."""
     combination: str
-    """What it stands for: `pitch.Ixx + pitch.m - 1 insertion.Iyy`; empty if only itself."""
+    """What it stands for: `+1 insertion.m +1 roll.m`; empty if only itself."""
     old: float
     """By the arm's file."""
     fitted: float
@@ -81,7 +83,7 @@ class Fit(NamedTuple):
     held: list[str]
     """Axes or actuators that hardly moved: their friction is the file's."""
     seconds: float
-    """Of motion that were fitted and predicted."""
+    """How long the motion was that was fitted or predicted, in whole blocks."""
     warnings: list[str]
 
 
@@ -120,7 +122,9 @@ def identify(
     fitted, held_out = split(signals)
     rows = signals.slides[:, :n_axes]
     if not rows[fitted].any() or not rows[held_out].any():
-        raise IdentifyError("the arm moves in too little of the recording to fit a part and predict the rest: move more")
+        raise IdentifyError(
+            "the arm moves in too little of the recording to fit a part and predict the rest: move more"
+        )
 
     # Friction at the joints or at the actuators: whichever explains the same rows better, with as many parameters.
     at_actuators = bool(arm[0]["friction_at_actuators"])
@@ -130,9 +134,9 @@ def identify(
         at_actuators = misfit[True] < misfit[False]
 
     model = _model(arm, signals, at_actuators)
-    static = _is_static(model, signals, fitted, n)
+    static = _is_static(model, signals, fitted)
     base = base_parameters(arm, description.axis_names[:n], description.actuator_names, static=static)
-    known = _inertial_known(arm, signals, model, n) if static else np.zeros(signals.effort[:, :n_axes].shape)
+    known = _inertial_known(arm, signals, model) if static else np.zeros(signals.effort[:, :n_axes].shape)
     X = _model(arm, _at_rest(signals), at_actuators, signs=signals).X if static else model.X
     y = signals.effort[:, :n_axes] - known
 
@@ -149,7 +153,6 @@ def identify(
     held = [place for k, place in enumerate(places) if not linear.shown[base.matrix.shape[0] + k]]
     estimates = _estimates(description, base, linear, model.parameters, new, at_actuators, static)
     errors = _errors(description, signals, model, new, rows & held_out[:, None], at_actuators)
-    seconds = len(signals.q) / (5.0 * cutoff)
     return Fit(
         arm=record,
         estimates=estimates,
@@ -158,7 +161,7 @@ def identify(
         at_actuators=at_actuators,
         condition=linear.condition,
         held=held,
-        seconds=seconds,
+        seconds=BLOCK * len(np.unique(signals.block)),
         warnings=_warnings(estimates, errors, held, linear, static),
     )
 
@@ -194,27 +197,26 @@ def _at_rest(signals: Signals) -> Signals:
     return signals._replace(qd=np.zeros_like(signals.qd), qdd=np.zeros_like(signals.qdd))
 
 
-def _inertial_known(arm: Array, signals: Signals, model: _Model, n: int) -> Array:
+def _inertial_known(arm: Array, signals: Signals, model: _Model) -> Array:
     """Return what the file says of the effort beyond gravity and friction, (N, n_axes)."""
     n_axes = int(arm[0]["n_axes"])
     p = inertial_parameters(arm)
     rest = _at_rest(signals)
-    return (model.X[:, :n_axes, : len(p)] - regressor(arm, rest.q, rest.qd, rest.qdd)) @ p
+    known: Array = (model.X[:, :n_axes, : len(p)] - regressor(arm, rest.q, rest.qd, rest.qdd)) @ p
+    return known
 
 
-def _is_static(model: _Model, signals: Signals, fitted: Array, n: int) -> bool:
+def _is_static(model: _Model, signals: Signals, fitted: Array) -> bool:
     """Whether the accelerations show nothing: with the links' inertias and without, the misfit is nearly the same."""
     n_axes = model.X.shape[1]
     rows = signals.slides[:, :n_axes] & fitted[:, None]
     scale = _effort_scale(signals, rows)
     count = model.X.shape[2] - 3 * n_axes
-    moments = [k for k in range(count) if k >= 10 * n or k % 10 >= 4]  # second moments and rotors
+    links = count - n_axes  # before the rotors
+    moments = [k for k in range(count) if k >= links or k % 10 >= 4]  # second moments and rotors
     without = np.delete(model.X, moments, axis=2)
     misfits = [_residual_norm(X, signals.effort[:, :n_axes], rows, scale) for X in (without, model.X)]
     return misfits[1] > (1.0 - MIN_GAIN) * misfits[0]
-
-
-MIN_GAIN = 0.05  # of the misfit that inertias must take away to be fitted
 
 
 def _misfit(arm: Array, signals: Signals, fitted: Array, at_actuators: bool) -> float:
@@ -227,7 +229,8 @@ def _misfit(arm: Array, signals: Signals, fitted: Array, at_actuators: bool) -> 
 def _effort_scale(signals: Signals, rows: Array) -> Array:
     """Return the rms effort of each axis over the rows used, never zero."""
     effort = signals.effort[:, : rows.shape[1]]
-    return np.maximum(np.sqrt((effort**2 * rows).sum(axis=0) / np.maximum(rows.sum(axis=0), 1)), 1e-12)
+    scale: Array = np.maximum(np.sqrt((effort**2 * rows).sum(axis=0) / np.maximum(rows.sum(axis=0), 1)), 1e-12)
+    return scale
 
 
 def _residual_norm(X: Array, y: Array, rows: Array, scale: Array) -> float:
@@ -282,7 +285,7 @@ def _solve(X: Array, y: Array, base: Base, old: Array, rows: Array, loss: Loss) 
         shown = size > RANK_TOLERANCE * size.max()
         scaled = A[:, shown] / size[shown]
         U, S, Vt = np.linalg.svd(scaled, full_matrices=False)
-        good = S > RANK_TOLERANCE * S[0]
+        good = S / S[0] > RANK_TOLERANCE
         change = np.zeros(W.shape[1])
         change[shown] = Vt[good].T @ ((U[:, good].T @ b) / S[good]) / size[shown]
         left = residual - W @ change
@@ -298,7 +301,7 @@ def _solve(X: Array, y: Array, base: Base, old: Array, rows: Array, loss: Loss) 
     spread[(Vt[~good] ** 2).sum(axis=0) > RANK_TOLERANCE] = np.inf
     half[shown] = NORMAL_95 * spread
     full = X[rows] * weight[:, None]
-    triangle = np.linalg.qr(np.column_stack([full, y[rows] * weight]), mode="r")
+    triangle: Any = np.linalg.qr(np.column_stack([full, y[rows] * weight]), mode="r")
     return _Linear(
         values=start + change,
         half_width=half,
@@ -332,73 +335,24 @@ def _shared(residual: Array) -> float:
 # --- links that can exist
 
 
-def _pseudo_inertia(p: Array) -> Array:
-    """Return a link's 4 x 4 pseudo-inertia; the link can exist if and only if it is positive definite."""
-    m, hx, hy, hz, xx, yy, zz, xy, xz, yz = p
-    half = 0.5 * (xx + yy + zz)
-    return np.array([[half - xx, -xy, -xz, hx], [-xy, half - yy, -yz, hy], [-xz, -yz, half - zz, hz], [hx, hy, hz, m]])
-
-
-def _link_parameters(J: Array) -> Array:
-    """Return a link's ten from its pseudo-inertia."""
-    trace = J[0, 0] + J[1, 1] + J[2, 2]
-    moments = (trace - J[0, 0], trace - J[1, 1], trace - J[2, 2], -J[0, 1], -J[0, 2], -J[1, 2])
-    return np.array([J[3, 3], J[0, 3], J[1, 3], J[2, 3], *moments])
-
-
-_LOWER = np.tril_indices(4)
-
-
-def _links(theta: Array, roots: Array) -> Array:
-    """Return the links' parameters, (10 n,): J = U L L^T U^T, U the file's, L triangular with a positive diagonal.
-
-    So every theta is a link that can exist, and theta = 0 is the file's (Rucker and Wensing 2022).
-    """
-    found = []
-    for x, U in zip(theta.reshape(-1, 10), roots, strict=True):
-        L = np.zeros((4, 4))
-        L[_LOWER] = x
-        L[np.diag_indices(4)] = np.exp(np.diag(L))
-        root = U @ L
-        found.append(_link_parameters(root @ root.T))
-    return np.ravel(found)
-
-
-def _roots(p: Array) -> Array:
-    """Return Cholesky factors of the file's links; a link without mass or extent begins with a little of both."""
-    links = p.reshape(-1, 10)
-    little = max(1e-3 * links[:, 0].sum(), 1e-3)
-    factors = []
-    for link in links:
-        J = _pseudo_inertia(link)
-        mass = max(J[3, 3], little)
-        least = mass * np.diag([1e-6, 1e-6, 1e-6, 1.0])  # a millimetre around its centre
-        if J[3, 3] <= 0.0:
-            J = J + least
-        elif np.linalg.eigvalsh(J[:3, :3] - np.outer(J[:3, 3], J[:3, 3]) / J[3, 3])[0] < 1e-12 * mass:
-            J[:3, :3] += least[:3, :3]
-        factors.append(np.linalg.cholesky(J))
-    return np.array(factors)
-
-
 def _consistent(arm: Array, linear: _Linear, old: Array, at_actuators: bool) -> Array:
     """Return the parameters nearest to the measured efforts and to the file, of links that can exist, (P,)."""
     n, n_axes = int(arm[0]["n_joints"]), int(arm[0]["n_axes"])
-    roots = _roots(old[: 10 * n])
+    roots = link_roots(old[: 10 * n])
     place = arm[0]["joint_from_actuator"][:n_axes, :n_axes] if at_actuators else np.eye(n_axes)
     A, C = arm[0]["actuator_from_joint"][:n_axes, :n_axes], arm[0]["joint_from_actuator"][:n_axes, :n_axes]
     effort, velocity, acceleration = (arm[0][f"{k}_max"][:n_axes] for k in ("effort", "velocity", "acceleration"))
     unknown = UNKNOWN * np.abs(place.T) @ effort
     rotor = UNKNOWN * (np.abs(C.T) @ effort) / (np.abs(A) @ acceleration)
-    spread = np.concatenate(
-        [rotor, unknown, unknown / (np.abs(np.linalg.inv(place)) @ velocity), UNKNOWN * effort]
-    )
+    spread = np.concatenate([rotor, unknown, unknown / (np.abs(np.linalg.inv(place)) @ velocity), UNKNOWN * effort])
     mean = old[10 * n :]
     spread = np.maximum(spread, mean)
     count = 10 * n + 3 * n_axes  # links, rotors, friction; then the offsets, the only ones that may be negative
 
     def parameters(x: Array) -> Array:
-        return np.concatenate([_links(x[: 10 * n], roots), spread[: 3 * n_axes] * x[10 * n : count] ** 2, x[count:]])
+        return np.concatenate(
+            [links_about(x[: 10 * n], roots), spread[: 3 * n_axes] * x[10 * n : count] ** 2, x[count:]]
+        )
 
     def residual(x: Array) -> Array:
         p = parameters(x)
@@ -469,10 +423,17 @@ def _worst_per_unit(arm: Array, base: Base, at_actuators: bool, static: bool, se
     rng = np.random.default_rng(seed)
     a = arm[0]
     q = rng.uniform(a["position_min"], a["position_max"], (500, 8))
-    rates = [rng.choice([-1.0, 1.0], q.shape) * a[f"{name}_max"] for name in ("velocity", "acceleration")]
-    sign, none = np.sign(rates[0]), np.zeros((500, 8))
-    at = np.sign(rates[0] @ a["actuator_from_joint"].T)
-    motion = Signals(q, *rates, none, sign, at, none.astype(bool), np.zeros(500, dtype=int))
+    qd, qdd = (rng.choice([-1.0, 1.0], q.shape) * a[f"{name}_max"] for name in ("velocity", "acceleration"))
+    motion = Signals(
+        q=q,
+        qd=qd,
+        qdd=qdd,
+        effort=np.zeros_like(q),
+        joint_sign=np.sign(qd),
+        actuator_sign=np.sign(qd @ a["actuator_from_joint"].T),
+        slides=np.ones(q.shape, dtype=bool),
+        block=np.zeros(len(q), dtype=int),
+    )
     X = _model(arm, _at_rest(motion) if static else motion, at_actuators, signs=motion).X
     count = X.shape[2] - 3 * n_axes
     XB = np.concatenate([X[:, :, base.independent], X[:, :, count:]], axis=2)
@@ -483,7 +444,7 @@ def _worst_per_unit(arm: Array, base: Base, at_actuators: bool, static: bool, se
 def _errors(
     description: ArmDescription, signals: Signals, model: _Model, new: Array, rows: Array, at_actuators: bool
 ) -> list[AxisErrors]:
-    """Return the errors of the file's model, its friction where the file has it, and of the new one, offsets left out."""
+    """Return the errors of the file's model, with friction where the file has it, and of the new one; no offsets."""
     n_axes = description.n_axes
     arm = description.record
     before = _model(arm, signals, bool(arm[0]["friction_at_actuators"]))
@@ -493,8 +454,8 @@ def _errors(
     errors = []
     for i, axis in enumerate(description.axis_names):
         moments = int(rows[:, i].sum())
-        rms = [float(np.sqrt(np.mean(x[rows[:, i], i] ** 2))) if moments else float("nan") for x in left]
-        errors.append(AxisErrors(axis, *rms, moments))
+        size, old, fitted = (float(np.sqrt(np.mean(x[rows[:, i], i] ** 2))) if moments else np.nan for x in left)
+        errors.append(AxisErrors(axis, size, old, fitted, moments))
     return errors
 
 
@@ -507,7 +468,7 @@ def _warnings(
     poor = [e.name for e in estimates if not e.excited]
     if poor:
         warnings.append(
-            f"the motion does not excite {', '.join(poor)} enough: what is unknown of each could make "
+            f"the motion does not excite {', '.join(poor)} enough: what is unknown of each could make more than "
             f"{100 * EXCITED:g} % of an axis's effort limit somewhere within the limits; where it shows nothing the "
             "file's values stay"
         )

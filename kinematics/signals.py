@@ -18,7 +18,8 @@ MIN_SEGMENT = 1.0  # s
 MIN_TIME = 8.0  # s of all segments together
 BLOCK = 2.0  # s
 HELD_OUT = 4  # every so many-th block is not fitted but predicted
-SLIDING = 3.0  # smoothing velocities above which friction is fully there: tanh(3) = 0.995
+SLIDING = 2.0  # smoothing velocities above which friction is there: tanh(2) = 0.964
+SHARP = 0.1  # of the smoothing velocity, which is there to keep a compensation calm: real friction turns sooner
 
 
 class IdentifyError(KinematicsError, ValueError):
@@ -43,7 +44,7 @@ class Signals(NamedTuple):
     qdd: Array
     effort: Array
     joint_sign: Array
-    """(N, 8): tanh(v / smoothing) of each joint's velocity, filtered as the effort is."""
+    """(N, 8): the sign of each joint's velocity, as Coulomb friction has it, filtered as the effort is."""
     actuator_sign: Array
     """(N, 8): the same of each actuator's."""
     slides: Array
@@ -71,8 +72,8 @@ def condition(arm: Array, segments: Sequence[Segment], period: float, cutoff: fl
     """
     if not 0.0 < cutoff * RATE < 1.0 / period:
         raise IdentifyError(
-            f"the cutoff is {cutoff:g} Hz: allowed is above 0 and below {1.0 / period / RATE:g} Hz, a {RATE:g}th of the "
-            "sample rate"
+            f"the cutoff is {cutoff:g} Hz: allowed is above 0 and below {1.0 / period / RATE:g} Hz, the rate of the "
+            f"samples over {RATE:g}"
         )
     edge = round(EDGE / cutoff / period)
     shortest = max(round(MIN_SEGMENT / period), 4 * edge)
@@ -96,7 +97,8 @@ def condition(arm: Array, segments: Sequence[Segment], period: float, cutoff: fl
         raise IdentifyError("the recording has positions or efforts that are not finite: its driver is at fault")
     if not np.any(signals.effort[:, :n]):
         raise IdentifyError(
-            "every measured effort of the recording is zero: its driver reports no motor current, or the motors had none"
+            "every measured effort of the recording is zero: the driver reports no motor current, or there was none; "
+            "record with an arm whose driver measures it"
         )
     if not signals.slides.any():
         fastest = np.abs(signals.qd[:, :n]).max()
@@ -132,8 +134,8 @@ def _conditioned(arm: Array, segment: Segment, period: float, filter_: Array, ed
         qd=qd[kept],
         qdd=qdd[kept],
         effort=filtered(segment.effort)[kept],
-        joint_sign=filtered(np.tanh(qd / smoothing))[kept],
-        actuator_sign=filtered(np.tanh(at_actuators / smoothing))[kept],
+        joint_sign=filtered(np.tanh(qd / (SHARP * smoothing)))[kept],
+        actuator_sign=filtered(np.tanh(at_actuators / (SHARP * smoothing)))[kept],
         slides=slides,
         block=np.arange(len(q))[kept] // round(BLOCK / period),
     )
