@@ -26,8 +26,8 @@ def dynamics_toml(description: ArmDescription, arm: Array, source: str) -> str:
     C = a["joint_from_actuator"]
     rotors = np.diag(C.T @ a["rotor_inertia"] @ C)[:n_axes]
     lines = [
-        "# A motion shows combinations of the links' parameters, not each: single ones are those that a link can have and",
-        "# that are nearest to what was believed before.",
+        "# A motion shows combinations of the links' parameters, not each: single ones are those that a link can have,",
+        "# nearest to what was believed before.",
     ]
     lines += ["[dynamics]", f"gravity = {_numbers(a['gravity'])}"]
     if rotors.any():
