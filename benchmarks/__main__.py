@@ -3,9 +3,9 @@
 import argparse
 import json
 
-from benchmarks import kinematics
+from benchmarks import dynamics, kinematics
 
-SUITES = {"kinematics": kinematics.rows}
+SUITES = {"kinematics": kinematics.rows, "dynamics": dynamics.rows}
 
 
 def main() -> None:

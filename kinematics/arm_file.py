@@ -140,8 +140,10 @@ class LinkTable(BodyTable, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class FrictionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Joint friction, one entry per axis."""
+    """Friction, one entry per axis."""
 
+    space: Literal["joint", "actuator"] = "joint"
+    """Where the entries' velocities and efforts are: most friction is in motors, gears and cables, at the actuators."""
     coulomb: list[NotNegative]
     viscous: list[NotNegative]
     smoothing: list[Positive]
@@ -152,6 +154,8 @@ class DynamicsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What the controller believes of masses and friction."""
 
     gravity: list[float]
+    rotor_inertia: list[NotNegative] | None = None
+    """Of the motors' rotors, seen at the actuators after their gears: kg m² or kg, one per actuator."""
     source: str
     links: list[LinkTable]
     friction: FrictionTable | None = None
@@ -231,6 +235,9 @@ def parse_arm_file(path: Path, raw: dict[str, Any]) -> ArmFile:
     if file.dynamics is not None:
         check.length("dynamics.gravity", file.dynamics.gravity, 3, "x y z in the base frame")
         _check_links(check, file.dynamics.links, file.axes)
+        if file.dynamics.rotor_inertia is not None:
+            count = len(file.axes) if file.actuators is None else len(file.actuators.names)
+            check.length("dynamics.rotor_inertia", file.dynamics.rotor_inertia, count, "one per actuator")
         _check_friction(check, file.dynamics.friction, len(file.axes))
     return file
 

@@ -93,6 +93,8 @@ ARM = np.dtype(
         ("coulomb", "f8", (MAX_AXES,)),
         ("viscous", "f8", (MAX_AXES,)),
         ("friction_smoothing", "f8", (MAX_AXES,)),  # velocity at which Coulomb friction is fully there
+        ("friction_at_actuators", "i8"),  # 1: the three above are the actuators'; 0: the joints'
+        ("rotor_inertia", "f8", (MAX_AXES, MAX_AXES)),  # of the motors' rotors, seen at the joints
     ],
     align=True,
 )
@@ -305,7 +307,11 @@ def _make_record(file: ArmFile) -> np.ndarray[Any, Any]:
     arm["friction_smoothing"] = 1.0  # never divided by zero, past the axes either
     if file.dynamics is not None:
         arm["gravity"] = file.dynamics.gravity
+        rotors = np.zeros(MAX_AXES)
+        rotors[:n_axes] = file.dynamics.rotor_inertia or 0.0
+        arm["rotor_inertia"] = arm["actuator_from_joint"].T @ np.diag(rotors) @ arm["actuator_from_joint"]
         if file.dynamics.friction is not None:
+            arm["friction_at_actuators"] = file.dynamics.friction.space == "actuator"
             arm["coulomb"][:n_axes] = file.dynamics.friction.coulomb
             arm["viscous"][:n_axes] = file.dynamics.friction.viscous
             arm["friction_smoothing"][:n_axes] = file.dynamics.friction.smoothing

@@ -82,6 +82,10 @@ def mount(arm: ArmFile, tool: ToolFile, path: Path) -> ArmFile:
             raise refuse("it has axes, and no [coupling] from the arm's actuators", "add [coupling]")
     if arm.dynamics is not None and tool.axes and tool.dynamics is None:
         raise refuse("the arm has [dynamics], and the tool none", "add [dynamics]")
+    frictions = [table.friction for table in (arm.dynamics, tool.dynamics) if table is not None and table.friction]
+    spaces = [friction.space for friction in frictions]
+    if len(set(spaces)) > 1:
+        raise refuse(f"the arm gives its friction in {spaces[0]} space, it in {spaces[1]} space", "give both in one")
     tip = np.array(tool.tip.matrix)
     return msgspec.structs.replace(
         arm,
@@ -135,7 +139,8 @@ def _join_friction(arm: DynamicsTable, own: int, tool: ToolDynamicsTable, count:
         for part, n in ((arm.friction, own), (tool.friction, count))
     ]
     lists = {name: [*getattr(parts[0], name), *getattr(parts[1], name)] for name in ("coulomb", "viscous", "smoothing")}
-    return FrictionTable(**lists, source=f"{parts[0].source}; tool: {parts[1].source}")
+    space = next(part.friction.space for part in (arm, tool) if part.friction is not None)
+    return FrictionTable(**lists, space=space, source=f"{parts[0].source}; tool: {parts[1].source}")
 
 
 def _carry(link: LinkTable, carried: BodyTable, T: Matrix) -> LinkTable:
