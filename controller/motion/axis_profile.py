@@ -1,0 +1,388 @@
+"""The fastest and the slowest ways of one axis: what a triple integrator can reach under |v| <= V, |a| <= A, |j| <= 1.
+
+Everything here is in units of the jerk limit, so time is the only dimension left: accelerations are a / j_max (s),
+velocities v / j_max (s²) and distances d / j_max (s³). Scalars only; nothing is stored or allocated.
+
+The axis goes from (0, v0, a0) to (d, v1, 0). Its start is *admissible* when |a0| <= A and the velocity that is left once
+the acceleration is taken away, v0 + a0 |a0| / 2, lies within V; `brake` leads any other start there.
+
+For each duration T the displacements that can be reached are an interval [d_min(T), d_max(T)], because motions may be
+mixed: the system is linear and the limits are convex. Its upper end is reached by the jerk 1, 0, -1, 0, -1, 0, 1 (up
+to a peak velocity, perhaps a stay there, and down to v1; Pontryagin), its lower end by the mirror image. So an axis
+can take T exactly if d_min(T) <= d <= d_max(T), and its shortest T is the first to satisfy that. As T grows, d_max may
+fall before it rises, and d_min rise before it falls, which is why a moving axis may be able to take some time, or much
+more, but nothing between. Both are found here as the *far motion* and its mirror.
+
+A far motion has one free parameter, first `dip`, then `peak`, then `cruise`:
+
+- `dip` in [0, -a0], only where a0 < 0 and the axis must slow down anyhow: the deceleration is eased to -dip and then
+  increased again. Other motions say dip = -1.
+- `peak`: the velocity from which the axis goes down to v1, from max(v1, v0 + a0 |a0| / 2) to V.
+- `cruise`: the time at the peak V.
+"""
+
+import math
+
+from numba.core import types
+
+from kinematics.compiled import kernel
+
+__all__ = ["NO_DIP", "brake", "cruise_motion", "direct", "far_motion", "far_motion_lasting", "far_times", "pulse"]
+
+NO_DIP = -1.0
+
+_ITERATIONS = 60
+_ROUGHLY = 1e-9  # a Newton step from here on leaves nothing but rounding
+
+_f8 = types.float64
+_3 = types.UniTuple(_f8, 3)
+_4 = types.UniTuple(_f8, 4)
+_7 = types.UniTuple(_f8, 7)
+
+
+@kernel(_3(_f8, _f8, _f8, _f8))
+def brake(v: float, a: float, v_max: float, a_max: float) -> tuple[float, float, float]:
+    """Return (jerk, its duration, duration of the stay after it) that make a start admissible, as fast as jerk allows.
+
+    The acceleration comes first. Then, where the velocity is beyond its limit or cannot help becoming so, the axis
+    decelerates as hard as it may until the velocity is back, or until more would carry it beyond the opposite limit.
+    """
+    jerk, t_jerk, t_hold = 0.0, 0.0, 0.0
+    v_out = v_max * (1.0 + 1e-12)  # what a plan that rides on a limit may be beyond it by rounding
+    if abs(a) > a_max * (1.0 + 1e-12):
+        jerk = -math.copysign(1.0, a)
+        t_jerk = abs(a) - a_max
+        v += t_jerk * (a + 0.5 * jerk * t_jerk)
+        a = math.copysign(a_max, a)
+    v_left = v + 0.5 * a * abs(a)
+    side = 0.0
+    if v_left > v_out or (v > v_out and v_left >= -v_out):
+        side = 1.0
+    elif v_left < -v_out or (v < -v_out and v_left <= v_out):
+        side = -1.0
+    if side != 0.0:
+        v *= side
+        a *= side
+        top = v + 0.5 * a * abs(a) if a > 0.0 else v + 0.5 * a * a  # where full jerk would have or had a = 0
+        a_low = max(0.0, min(a_max, math.sqrt(max(0.0, 2.0 * (top - v_max))), math.sqrt(max(0.0, top + v_max))))
+        t = a + a_low
+        if t > 0.0:
+            v += t * (a - 0.5 * t)
+            a = -a_low
+            jerk = -side
+            t_jerk += t
+        v_end = max(v_max, 0.5 * a * a - v_max)
+        if a < 0.0 and v > v_end:
+            t_hold = (v - v_end) / -a
+    return jerk, t_jerk, t_hold
+
+
+@kernel(_4(_f8, _f8, _f8))
+def pulse(x: float, a: float, a_max: float) -> tuple[float, float, float, float]:
+    """Return (peak, stay at it, duration, lag) of the fastest change of velocity that ends without acceleration.
+
+    The acceleration rises from a to the peak, stays, and falls to 0. The lag is the integral of the final velocity
+    minus the present one: the displacement is v_end * duration - lag.
+
+    Args:
+        x: What the velocity changes by beyond what taking a away gives, at least 0.
+        a: Acceleration at the start, in the direction of the change, in [0, a_max].
+        a_max: Largest acceleration.
+    """
+    x = max(0.0, x)
+    square = x + a * a
+    peak = math.sqrt(square)
+    hold = 0.0
+    if peak > a_max:
+        peak = a_max
+        hold = (square - a_max * a_max) / a_max
+    lag = peak * peak * (peak - a) + a * a * a / 6.0 + hold * peak * (1.5 * peak - a + 0.5 * hold)
+    return peak, hold, 2.0 * peak - a + hold, lag
+
+
+@kernel(_3(_f8, _f8, _f8, _f8))
+def direct(v0: float, a0: float, v1: float, a_max: float) -> tuple[float, float, float]:
+    """Return (direction, duration, displacement) of the fastest way from (v0, a0) to (v1, 0), wherever that ends."""
+    v_left = v0 + 0.5 * a0 * abs(a0)
+    side = 1.0 if v1 >= v_left else -1.0
+    a = side * a0
+    if a < 0.0:
+        _, _, duration, lag = pulse(abs(v1 - v_left), 0.0, a_max)
+        return side, duration - a, v1 * duration - side * lag - v0 * a + side * a * a * a / 3.0
+    _, _, duration, lag = pulse(abs(v1 - v_left), a, a_max)
+    return side, duration, v1 * duration - side * lag
+
+
+@kernel(_f8(_f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8))
+def _peak_of_distance(
+    v_left: float, a: float, v1: float, d: float, low: float, high: float, y: float, a_max: float
+) -> float:
+    """Return the peak velocity, within (low, high), of the up and down without cruise that covers d.
+
+    With q1, q2 the peak accelerations of the two pulses, dd/d(peak) = (q1 + q2) (1/2 + peak / (q1 q2)). One of them
+    vanishes at the lowest peak there is, so Newton runs on y, peak = lowest + y², in which the distance is smooth.
+    """
+    start = max(v_left, v1)
+    rest_1 = start - v_left + a * a
+    rest_2 = start - v1
+    y_low = math.sqrt(max(0.0, low - start))
+    y_high = math.sqrt(max(0.0, high - start))
+    y = min(max(y, y_low), y_high)
+    cube = a * a * a / 6.0
+    for _ in range(_ITERATIONS):
+        yy = y * y
+        square_1 = rest_1 + yy
+        square_2 = rest_2 + yy
+        q1 = math.sqrt(square_1)
+        q2 = math.sqrt(square_2)
+        hold_1, hold_2 = 0.0, 0.0
+        if q1 > a_max:
+            q1 = a_max
+            hold_1 = (square_1 - a_max * a_max) / a_max
+        if q2 > a_max:
+            q2 = a_max
+            hold_2 = (square_2 - a_max * a_max) / a_max
+        peak = start + yy
+        duration = 2.0 * (q1 + q2) - a + hold_1 + hold_2
+        lag_1 = q1 * (q1 * (q1 - a) + hold_1 * (1.5 * q1 - a + 0.5 * hold_1)) + cube
+        lag_2 = q2 * (q2 * q2 + hold_2 * (1.5 * q2 + 0.5 * hold_2))
+        f = peak * duration - lag_1 - lag_2 - d
+        slope = 2.0 * y * (q1 + q2) * (0.5 + peak / (q1 * q2))
+        if f > 0.0:
+            y_high = y
+        else:
+            y_low = y
+        fresh = y - f / slope
+        if not (y_low < fresh < y_high):
+            if f == 0.0 or not (y_low < 0.5 * (y_low + y_high) < y_high):
+                break
+            y = 0.5 * (y_low + y_high)
+            continue
+        done = abs(fresh - y) <= _ROUGHLY * y
+        y = fresh
+        if done:
+            break
+    return start + y * y
+
+
+@kernel(_f8(_f8, _f8, _f8, _f8, _f8, _f8))
+def _dip_of_distance(v0: float, a0: float, v1: float, d: float, high: float, a_max: float) -> float:
+    """Return the dip, within (0, high), that covers d; a far motion's first family, where a0 < 0.
+
+    Its duration changes with the dip by -2 + 2 dip / q, q the peak deceleration; the displacement with the duration by
+    v1 + q (2 q + 2 hold - dip) / 2, which is the Hamiltonian.
+    """
+    x = max(0.0, v0 - 0.5 * a0 * a0 - v1)
+    low = 0.0
+    dip = 0.5 * high
+    for _ in range(_ITERATIONS):
+        q, hold, duration, lag = pulse(x, dip, a_max)
+        t = -a0 - dip
+        f = v1 * (t + duration) + lag + t * (v0 - v1 + t * (0.5 * a0 + t / 6.0)) - d
+        slope = (v1 + 0.5 * q * (2.0 * (q + hold) - dip)) * (2.0 * dip / q - 2.0)
+        if f > 0.0:
+            low = dip
+        else:
+            high = dip
+        fresh = dip - f / slope
+        if not (low < fresh < high):
+            if f == 0.0 or not (low < 0.5 * (low + high) < high):
+                break
+            dip = 0.5 * (low + high)
+            continue
+        done = abs(fresh - dip) <= _ROUGHLY * dip
+        dip = fresh
+        if done:
+            break
+    return dip
+
+
+@kernel(_4(_f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8))
+def far_motion(
+    v0: float, a0: float, v1: float, d: float, v_max: float, a_max: float, peak_low: float, dip_high: float
+) -> tuple[float, float, float, float]:
+    """Return (peak, cruise, dip, duration) of the far motion that covers d, where d_max rises with the duration.
+
+    Args:
+        v0: Velocity at the start, which is admissible.
+        a0: Acceleration at the start.
+        v1: Velocity at the end.
+        d: Distance, at least that of the motion with the parameters below.
+        v_max: Largest velocity.
+        a_max: Largest acceleration.
+        peak_low: Peak from which to search, -inf for all.
+        dip_high: Dip from which to search, inf for all, NO_DIP for none.
+    """
+    v_left = v0 + 0.5 * a0 * abs(a0)
+    a, t_zero, d_zero = a0, 0.0, 0.0
+    if a0 < 0.0:
+        a = 0.0
+        t_zero = -a0
+        d_zero = t_zero * (v0 - t_zero * t_zero / 3.0)
+    rest = d - d_zero
+    _, _, t_1, lag_1 = pulse(v_max - v_left, a, a_max)
+    _, _, t_2, lag_2 = pulse(v_max - v1, 0.0, a_max)
+    most = v_max * (t_1 + t_2) - lag_1 - lag_2
+    if rest >= most:
+        cruise = (rest - most) / v_max
+        return v_max, cruise, NO_DIP, t_zero + t_1 + t_2 + cruise
+    start = max(v_left, v1)
+    if v_left > v1 and a0 < 0.0 and dip_high >= 0.0:
+        _, _, t_2, lag_2 = pulse(v_left - v1, 0.0, a_max)
+        if v_left * t_2 - lag_2 >= rest:
+            dip = _dip_of_distance(v0, a0, v1, d, min(dip_high, -a0), a_max)
+            _, _, t_2, _ = pulse(v_left - v1, dip, a_max)
+            return v_left, 0.0, dip, -a0 - dip + t_2
+        least = v_left * t_2 - lag_2
+    else:
+        # Only where the search begins; any value will do.
+        least = min(0.0, rest)
+    share = (rest - least) / (most - least)
+    y = math.sqrt((v_max - start) * math.sqrt(max(0.0, share)))
+    peak = _peak_of_distance(v_left, a, v1, rest, max(peak_low, start), v_max, y, a_max)
+    _, _, t_1, _ = pulse(peak - v_left, a, a_max)
+    _, _, t_2, _ = pulse(peak - v1, 0.0, a_max)
+    return peak, 0.0, NO_DIP, t_zero + t_1 + t_2
+
+
+@kernel(_4(_f8, _f8, _f8, _f8, _f8, _f8))
+def far_motion_lasting(
+    v0: float, a0: float, v1: float, duration: float, v_max: float, a_max: float
+) -> tuple[float, float, float, float]:
+    """Return (peak, cruise, dip, d_max) of the far motion that takes a duration, at least that of `direct`."""
+    v_left = v0 + 0.5 * a0 * abs(a0)
+    a, t_zero, d_zero = a0, 0.0, 0.0
+    if a0 < 0.0:
+        a = 0.0
+        t_zero = -a0
+        d_zero = t_zero * (v0 - t_zero * t_zero / 3.0)
+    if v_left > v1 and a0 < 0.0:
+        x = v_left - v1
+        _, _, t_2, _ = pulse(x, 0.0, a_max)
+        if duration <= t_zero + t_2:
+            # Without a stay -a0 + 2 q - 2 dip, q² = x + dip², is the duration; with one, q = A, it is quadratic in dip.
+            k = 0.5 * (duration + a0)
+            dip = (x - k * k) / (2.0 * k)
+            if x + dip * dip > a_max * a_max:
+                dip = a_max - math.sqrt(max(0.0, a_max * (duration + a0) - x))
+            dip = min(max(dip, 0.0), -a0)
+            _, _, t_2, lag = pulse(x, dip, a_max)
+            t = -a0 - dip
+            return v_left, 0.0, dip, v1 * (t + t_2) + lag + t * (v0 - v1 + t * (0.5 * a0 + t / 6.0))
+    _, _, t_1, lag_1 = pulse(v_max - v_left, a, a_max)
+    _, _, t_2, lag_2 = pulse(v_max - v1, 0.0, a_max)
+    cruise = duration - t_zero - t_1 - t_2
+    if cruise >= 0.0:
+        return v_max, cruise, NO_DIP, d_zero + v_max * (t_1 + t_2 + cruise) - lag_1 - lag_2
+    # The peaks q1, q2 of the two pulses add up to the duration, q1² - q2² = surplus. First as if neither stays at A.
+    span = duration - t_zero + a
+    surplus = v1 - v_left + a * a
+    q2 = 0.25 * span - surplus / span
+    q1 = 0.5 * span - q2
+    if max(q1, q2) > a_max:
+        if surplus >= 0.0:
+            q2 = math.sqrt(max(0.0, a_max * span - surplus)) - a_max
+        else:
+            q1 = math.sqrt(max(0.0, a_max * span + surplus)) - a_max
+            q2 = math.sqrt(max(0.0, q1 * q1 - surplus))
+        if min(q1, q2) > a_max:
+            q2 = math.sqrt(max(0.0, 0.5 * (a_max * (span - 2.0 * a_max) - surplus)))
+    peak = min(max(v1 + q2 * q2, v_left, v1), v_max)
+    _, _, t_1, lag_1 = pulse(peak - v_left, a, a_max)
+    _, _, t_2, lag_2 = pulse(peak - v1, 0.0, a_max)
+    return peak, 0.0, NO_DIP, d_zero + peak * (t_1 + t_2) - lag_1 - lag_2
+
+
+@kernel(_7(_f8, _f8, _f8, _f8, _f8, _f8, _f8))
+def far_times(
+    v0: float, a0: float, v1: float, peak: float, cruise: float, dip: float, a_max: float
+) -> tuple[float, float, float, float, float, float, float]:
+    """Return the durations of the jerks 1, 0, -1, 0, -1, 0, 1 of a far motion."""
+    v_left = v0 + 0.5 * a0 * abs(a0)
+    if dip >= 0.0:
+        q, hold, _, _ = pulse(v_left - v1, dip, a_max)
+        return -a0 - dip, 0.0, q - dip, 0.0, 0.0, hold, q
+    q1, hold_1, _, _ = pulse(peak - v_left, max(a0, 0.0), a_max)
+    q2, hold_2, _, _ = pulse(peak - v1, 0.0, a_max)
+    return q1 - a0, hold_1, q1, cruise, q2, hold_2, q2
+
+
+@kernel(types.UniTuple(_f8, 4)(_f8, _f8, _f8, _f8, _f8, _f8, _f8))
+def cruise_motion(
+    v0: float, a0: float, v1: float, d: float, duration: float, v_max: float, a_max: float
+) -> tuple[float, float, float, float]:
+    """Return (velocity, cruise, first side, second side) of the motion by pulse, cruise and pulse that takes a duration.
+
+    The sides are the signs of the first jerk and of the jerk with which the last pulse ends. The cruise is -1 where
+    there is no such motion, as near the shortest durations there may not be.
+
+    With velocity c the axis covers d_zero + c (duration - t_zero) - lag_1 - lag_2, which grows with c by what is left
+    of the duration after 3/2 peak + stay of either pulse. That decreases, so Newton never oversteps from below.
+    """
+    v_left = v0 + 0.5 * a0 * abs(a0)
+    side = 1.0 if v1 >= v_left else -1.0
+    gap = side * (v1 - v_left)
+    _, _, _, lag = pulse(gap, 0.0, a_max)
+    d_left = v_left * duration - a0 * a0 * a0 / 6.0 + side * lag  # where the cruise is at v_left
+    a = side * a0
+    if a < 0.0:
+        d_end = v1 * (duration + a) - side * lag - a * (v0 - side * a * a / 3.0)  # where it is at v1
+    else:
+        _, _, _, lag = pulse(gap, a, a_max)
+        d_end = v1 * duration - side * lag
+    # Mirror such that the first pulse goes up; the second goes down, or on up where the velocity is between.
+    if d > max(d_left, d_end):
+        first, second = 1.0, 1.0
+        f = max(d_left, d_end) - d
+    elif d < min(d_left, d_end):
+        first, second = -1.0, -1.0
+        f = d - min(d_left, d_end)
+    else:
+        first, second = side, -side
+        f = side * (d_left - d)
+    v_left *= first
+    v0 *= first
+    v1 *= first
+    d *= first
+    a = first * a0
+    t_zero, d_zero = 0.0, 0.0
+    if a < 0.0:
+        t_zero = -a
+        d_zero = t_zero * (v0 - a * a / 3.0)
+        a = 0.0
+    between = first != second
+    low, high = v_left, v1
+    if not between:
+        low, high = max(v_left, v1), v_max
+    sign = -1.0 if between else 1.0
+    scale = abs(d) + v_max * duration
+    c = low
+    if between:
+        c = low - f * (high - low) / max(side * (d_end - d_left), 1e-300)
+        c = min(max(c, low), high)
+    t_free = duration - t_zero
+    cruise = -1.0
+    for _ in range(_ITERATIONS):
+        q1, hold_1, t_1, lag_1 = pulse(c - v_left, a, a_max)
+        q2, hold_2, t_2, lag_2 = pulse(abs(c - v1), 0.0, a_max)
+        f = d_zero + c * t_free - lag_1 - sign * lag_2 - d
+        slope = t_free - (1.5 * q1 - a + hold_1) - (1.5 * q2 + hold_2)
+        cruise = t_free - t_1 - t_2
+        if abs(f) <= 1e-15 * scale:
+            break
+        if f > 0.0:
+            high = c
+        else:
+            low = c
+        fresh = c - f / slope
+        if not (low <= fresh <= high):
+            fresh = 0.5 * (low + high)
+            if fresh == low or fresh == high:
+                cruise = -1.0
+                break
+        c = fresh
+    if cruise < 0.0 and cruise > -1e-13 * duration:
+        cruise = 0.0
+    if not (abs(f) <= 1e-14 * scale and cruise >= 0.0):
+        cruise = -1.0
+    return first * c, cruise, first, second
