@@ -165,16 +165,15 @@ def _peak_of_distance(
     return start + y * y
 
 
-@kernel(_f8(_f8, _f8, _f8, _f8, _f8, _f8))
-def _dip_of_distance(v0: float, a0: float, v1: float, d: float, high: float, a_max: float) -> float:
-    """Return the dip, within (0, high), that covers d; a far motion's first family, where a0 < 0.
+@kernel(_f8(_f8, _f8, _f8, _f8, _f8, _f8, _f8))
+def _dip_of_distance(v0: float, a0: float, v1: float, d: float, low: float, high: float, a_max: float) -> float:
+    """Return the dip, within (low, high), that covers d; a far motion's first family, where a0 < 0.
 
     Its duration changes with the dip by -2 + 2 dip / q, q the peak deceleration; the displacement with the duration by
     v1 + q (2 q + 2 hold - dip) / 2, which is the Hamiltonian.
     """
     x = max(0.0, v0 - 0.5 * a0 * a0 - v1)
-    low = 0.0
-    dip = 0.5 * high
+    dip = 0.5 * (low + high)
     for _ in range(_ITERATIONS):
         q, hold, duration, lag = pulse(x, dip, a_max)
         t = -a0 - dip
@@ -195,6 +194,31 @@ def _dip_of_distance(v0: float, a0: float, v1: float, d: float, high: float, a_m
         if done:
             break
     return dip
+
+
+@kernel(_f8(_f8, _f8, _f8, _f8))
+def _dip_of_crest(v_left: float, x: float, high: float, a_max: float) -> float:
+    """Return the largest dip, at most `high`, where d_max turns from rising to falling; NO_DIP where it does not.
+
+    The slope over the duration is v_left + dip² - dip q / 2, convex in the dip: Newton comes down on its largest root.
+    """
+    if v_left >= a_max * a_max / 16.0:
+        return NO_DIP
+    dip = high
+    for _ in range(_ITERATIONS):
+        q = math.sqrt(x + dip * dip)
+        bend = dip * dip / q
+        if q > a_max:
+            q = a_max
+            bend = 0.0
+        slope = v_left + dip * dip - 0.5 * dip * q
+        fresh = dip - slope / (2.0 * dip - 0.5 * (q + bend))
+        if slope <= 0.0:
+            break
+        if not 0.0 < fresh < dip:
+            return NO_DIP
+        dip = fresh
+    return dip if dip < high else NO_DIP
 
 
 @kernel(_4(_f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8))
@@ -228,12 +252,24 @@ def far_motion(
         return v_max, cruise, NO_DIP, t_zero + t_1 + t_2 + cruise
     start = max(v_left, v1)
     if v_left > v1 and a0 < 0.0 and dip_high >= 0.0:
+        low, high = 0.0, min(dip_high, -a0)
+        covers = False
+        if dip_high > -a0:
+            crest = _dip_of_crest(v_left, v_left - v1, high, a_max)
+            if crest >= 0.0:
+                _, _, t_2, lag_2 = pulse(v_left - v1, crest, a_max)
+                t = -a0 - crest
+                covers = v1 * (t + t_2) + lag_2 + t * (v0 - v1 + t * (0.5 * a0 + t / 6.0)) >= d
+                if covers:
+                    low = crest
+                else:
+                    high = crest
         _, _, t_2, lag_2 = pulse(v_left - v1, 0.0, a_max)
-        if v_left * t_2 - lag_2 >= rest:
-            dip = _dip_of_distance(v0, a0, v1, d, min(dip_high, -a0), a_max)
+        least = v_left * t_2 - lag_2
+        if covers or least >= rest:
+            dip = _dip_of_distance(v0, a0, v1, d, low, high, a_max)
             _, _, t_2, _ = pulse(v_left - v1, dip, a_max)
             return v_left, 0.0, dip, -a0 - dip + t_2
-        least = v_left * t_2 - lag_2
     else:
         # Only where the search begins; any value will do.
         least = min(0.0, rest)
