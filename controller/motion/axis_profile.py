@@ -89,15 +89,14 @@ def pulse(x: float, a: float, a_max: float) -> tuple[float, float, float, float]
         a: Acceleration at the start, in the direction of the change, in [0, a_max].
         a_max: Largest acceleration.
     """
-    x = max(0.0, x)
-    square = x + a * a
+    square = max(0.0, x) + a * a
+    lag = a * a * a / 6.0
+    if square > a_max * a_max:
+        hold = square / a_max - a_max
+        lag += a_max * (a_max * (a_max - a) + hold * (1.5 * a_max - a + 0.5 * hold))
+        return a_max, hold, 2.0 * a_max - a + hold, lag
     peak = math.sqrt(square)
-    hold = 0.0
-    if peak > a_max:
-        peak = a_max
-        hold = (square - a_max * a_max) / a_max
-    lag = peak * peak * (peak - a) + a * a * a / 6.0 + hold * peak * (1.5 * peak - a + 0.5 * hold)
-    return peak, hold, 2.0 * peak - a + hold, lag
+    return peak, 0.0, 2.0 * peak - a, lag + square * (peak - a)
 
 
 @kernel(_3(_f8, _f8, _f8, _f8))
@@ -133,32 +132,45 @@ def _peak_of_distance(
         yy = y * y
         square_1 = rest_1 + yy
         square_2 = rest_2 + yy
-        q1 = math.sqrt(square_1)
-        q2 = math.sqrt(square_2)
+        # Half of what the peak accelerations gain with the velocity, times them: 0 once they stay at A.
+        gain_1, gain_2 = 0.5, 0.5
         hold_1, hold_2 = 0.0, 0.0
-        if q1 > a_max:
+        if square_1 > a_max * a_max:
             q1 = a_max
-            hold_1 = (square_1 - a_max * a_max) / a_max
-        if q2 > a_max:
+            hold_1 = square_1 / a_max - a_max
+            gain_1 = 0.0
+        else:
+            q1 = math.sqrt(square_1)
+        if square_2 > a_max * a_max:
             q2 = a_max
-            hold_2 = (square_2 - a_max * a_max) / a_max
+            hold_2 = square_2 / a_max - a_max
+            gain_2 = 0.0
+        else:
+            q2 = math.sqrt(square_2)
         peak = start + yy
         duration = 2.0 * (q1 + q2) - a + hold_1 + hold_2
         lag_1 = q1 * (q1 * (q1 - a) + hold_1 * (1.5 * q1 - a + 0.5 * hold_1)) + cube
         lag_2 = q2 * (q2 * q2 + hold_2 * (1.5 * q2 + 0.5 * hold_2))
         f = peak * duration - lag_1 - lag_2 - d
-        slope = 2.0 * y * (q1 + q2) * (0.5 + peak / (q1 * q2))
         if f > 0.0:
             y_high = y
         else:
             y_low = y
-        fresh = y - f / slope
+        # Halley's step in y, from the first and second derivative over the peak.
+        inverse = 1.0 / (q1 * q2)
+        share = 0.5 + peak * inverse
+        first = (q1 + q2) * share
+        second = (gain_1 * q2 + gain_2 * q1) * inverse * share
+        second += (q1 + q2) * inverse * (1.0 - peak * inverse * inverse * (gain_1 * q2 * q2 + gain_2 * q1 * q1))
+        slope = 2.0 * y * first
+        bend = 2.0 * first + 4.0 * yy * second
+        fresh = y - 2.0 * f * slope / (2.0 * slope * slope - f * bend)
         if not (y_low < fresh < y_high):
             if f == 0.0 or not (y_low < 0.5 * (y_low + y_high) < y_high):
                 break
             y = 0.5 * (y_low + y_high)
             continue
-        done = abs(fresh - y) <= _ROUGHLY * y
+        done = abs(fresh - y) <= 1e-6 * y  # the step is of third order: what is left is rounding
         y = fresh
         if done:
             break

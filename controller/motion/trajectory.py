@@ -119,52 +119,53 @@ TRAJECTORY = np.dtype(
 )
 
 _T, _V, _f8, _i8 = array_of(TRAJECTORY), types.float64[:], types.float64, types.int64
+_POINT = types.Tuple((_i8, _f8, _f8, _f8, _f8))  # number of a piece, and t, p, v, a where it begins
 _OK, _NOT_FINITE, _BAD_LIMITS = int(Status.OK), int(Status.NOT_FINITE), int(Status.BAD_LIMITS)
 _TOO_FAST, _BAD_AXES, _UNSOLVED = int(Status.TARGET_TOO_FAST), int(Status.BAD_AXES), int(Status.UNSOLVED)
 _SAME = 1e-12  # relative: distances and velocities that differ by less are taken as equal
 
 
-@kernel(types.void(_T, _i8, _f8, _f8))
-def _append(trajectory: Array, i: int, duration: float, jerk: float) -> None:
-    """Add a piece to an axis; one too short to make a difference to the time is left out."""
-    axis = trajectory[0].axes[i]
-    n = axis.n
-    piece = axis.pieces[n]
-    t = piece.t
-    if t + duration > t:
-        p, v, a = piece.p, piece.v, piece.a
-        piece.j = jerk
-        fresh = axis.pieces[n + 1]
-        fresh.t = t + duration
-        fresh.p = p + duration * (v + duration * (0.5 * a + duration * jerk / 6.0))
-        fresh.v = v + duration * (a + 0.5 * duration * jerk)
-        fresh.a = a + duration * jerk
-        axis.n = n + 1
+@kernel(_POINT(_T, _i8, _i8, _f8, _f8, _f8, _f8, _f8, _f8))
+def _put(
+    trajectory: Array, i: int, n: int, t: float, p: float, v: float, a: float, duration: float, jerk: float
+) -> tuple[int, float, float, float, float]:
+    """Write piece n of an axis, which begins in (t, p, v, a); return the same of the next one.
+
+    A piece too short to make a difference to the time is overwritten by the next.
+    """
+    piece = trajectory[0].axes[i].pieces[n]
+    piece.t = t
+    piece.p = p
+    piece.v = v
+    piece.a = a
+    piece.j = jerk
+    end = t + duration
+    if end > t:
+        p += duration * (v + duration * (0.5 * a + duration * jerk / 6.0))
+        v += duration * (a + 0.5 * duration * jerk)
+        return n + 1, end, p, v, a + duration * jerk
+    return n, t, p, v, a
 
 
-@kernel(types.void(_T, _i8))
-def _begin(trajectory: Array, i: int) -> None:
-    """Let an axis have no pieces but those that lead a start outside the limits back."""
+@kernel(_POINT(_T, _i8))
+def _begin(trajectory: Array, i: int) -> tuple[int, float, float, float, float]:
+    """Return where an axis begins to plan, after the pieces that lead a start outside the limits back."""
     work = trajectory[0].work[i]
-    axis = trajectory[0].axes[i]
-    axis.n = 0
-    axis.now = 0
-    piece = axis.pieces[0]
-    piece.t = 0.0
-    piece.p = work.p_start
-    piece.v = work.v_start
-    piece.a = work.a_start
+    n, t, p, v, a = 0, 0.0, work.p_start, work.v_start, work.a_start
     if work.brake_time + work.brake_hold > 0.0:
-        _append(trajectory, i, work.brake_time, work.brake_jerk * work.j_max)
-        _append(trajectory, i, work.brake_hold, 0.0)
+        n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, work.brake_time, work.brake_jerk * work.j_max)
+        n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, work.brake_hold, 0.0)
+    return n, t, p, v, a
 
 
-@kernel(types.void(_T, _i8, _f8, _f8, _f8))
-def _finish(trajectory: Array, i: int, duration: float, p: float, v: float) -> None:
+@kernel(types.void(_T, _i8, _i8, _f8, _f8, _f8))
+def _finish(trajectory: Array, i: int, n: int, duration: float, p: float, v: float) -> None:
     """End an axis exactly in (p, v, 0): what rounding left over is not carried on."""
     axis = trajectory[0].axes[i]
+    axis.n = n
+    axis.now = 0
     axis.duration = duration
-    end = axis.pieces[axis.n]
+    end = axis.pieces[n]
     end.t = duration
     end.p = p
     end.v = v
@@ -172,24 +173,40 @@ def _finish(trajectory: Array, i: int, duration: float, p: float, v: float) -> N
     end.j = 0.0
 
 
+@kernel(types.void(_T, _i8, types.UniTuple(_f8, 7), _f8, _f8, _f8, _f8))
+def _write(
+    trajectory: Array,
+    i: int,
+    times: tuple[float, float, float, float, float, float, float],
+    jerk_1: float,
+    jerk_2: float,
+    v_cruise: float,
+    duration: float,
+) -> None:
+    """Write an axis: the jerks jerk_1, 0, -jerk_1, 0 and -jerk_2, 0, jerk_2, with a cruise between."""
+    t1, t2, t3, t4, t5, t6, t7 = times
+    n, t, p, v, a = _begin(trajectory, i)
+    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t1, jerk_1)
+    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t2, 0.0)
+    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t3, -jerk_1)
+    if t4 > 0.0:
+        # It is there but for rounding, and a long cruise would multiply what is off.
+        n, t, p, v, a = _put(trajectory, i, n, t, p, v_cruise, 0.0, t4, 0.0)
+    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t5, -jerk_2)
+    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t6, 0.0)
+    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t7, jerk_2)
+    work = trajectory[0].work[i]
+    _finish(trajectory, i, n, duration, work.p_end, work.v_end)
+
+
 @kernel(types.void(_T, _i8))
 def _write_fixed(trajectory: Array, i: int) -> None:
     """Let an axis move in its `fixed` duration."""
     work = trajectory[0].work[i]
-    turn, side, j_max = work.turn, work.side, work.j_max
-    t1, t2, t3, t4, t5, t6, t7 = far_times(
-        turn * work.v0, turn * work.a0, turn * work.v1, work.peak, work.cruise, work.dip, work.a_max
-    )
-    jerk = turn * side * j_max
-    _begin(trajectory, i)
-    _append(trajectory, i, t1, jerk)
-    _append(trajectory, i, t2, 0.0)
-    _append(trajectory, i, t3, -jerk)
-    _append(trajectory, i, t4, 0.0)
-    _append(trajectory, i, t5, -jerk)
-    _append(trajectory, i, t6, 0.0)
-    _append(trajectory, i, t7, jerk)
-    _finish(trajectory, i, work.fixed, work.p_end, work.v_end)
+    turn = work.turn
+    times = far_times(turn * work.v0, turn * work.a0, turn * work.v1, work.peak, work.cruise, work.dip, work.a_max)
+    jerk = turn * work.side * work.j_max
+    _write(trajectory, i, times, jerk, jerk, jerk * work.peak, work.fixed)
 
 
 @kernel(types.boolean(_T, _i8, _f8))
@@ -204,17 +221,9 @@ def _write_cruise(trajectory: Array, i: int, duration: float) -> bool:
     a0 *= first
     q1, hold_1, _, _ = pulse(first * (velocity - v0) - 0.5 * a0 * abs(a0), max(a0, 0.0), a_max)
     q2, hold_2, _, _ = pulse(abs(velocity - v1), 0.0, a_max)
-    jerk_1 = first * work.side * work.j_max
-    jerk_2 = second * work.side * work.j_max
-    _begin(trajectory, i)
-    _append(trajectory, i, q1 - a0, jerk_1)
-    _append(trajectory, i, hold_1, 0.0)
-    _append(trajectory, i, q1, -jerk_1)
-    _append(trajectory, i, cruise, 0.0)
-    _append(trajectory, i, q2, -jerk_2)
-    _append(trajectory, i, hold_2, 0.0)
-    _append(trajectory, i, q2, jerk_2)
-    _finish(trajectory, i, duration, work.p_end, work.v_end)
+    jerk = work.side * work.j_max
+    times = (q1 - a0, hold_1, q1, cruise, q2, hold_2, q2)
+    _write(trajectory, i, times, first * jerk, second * jerk, velocity * jerk, duration)
     return True
 
 
@@ -267,20 +276,20 @@ def _write_mixture(trajectory: Array, i: int, duration: float) -> float:
         share = min(max((d - d_near) / (d_far - d_near), 0.0), 1.0)
     _list_jerks(trajectory, i, 0, 1.0, peak_1, cruise_1, dip_1, free)
     _list_jerks(trajectory, i, 1, -1.0, peak_2, cruise_2, dip_2, free)
-    _begin(trajectory, i)
-    t = 0.0
-    m, n = 0, 0
-    while m < 7 and n < 7:
-        t_1, t_2 = trajectory[0].mix_time[0, m], trajectory[0].mix_time[1, n]
-        jerk = share * trajectory[0].mix_jerk[0, m] + (1.0 - share) * trajectory[0].mix_jerk[1, n]
+    n, t, p, v, a = _begin(trajectory, i)
+    done = 0.0
+    k_1, k_2 = 0, 0
+    while k_1 < 7 and k_2 < 7:
+        t_1, t_2 = trajectory[0].mix_time[0, k_1], trajectory[0].mix_time[1, k_2]
+        jerk = share * trajectory[0].mix_jerk[0, k_1] + (1.0 - share) * trajectory[0].mix_jerk[1, k_2]
         end = min(t_1, t_2)
-        _append(trajectory, i, end - t, work.side * work.j_max * jerk)
-        t = end
-        if t_1 <= t_2:
-            m += 1
-        if t_2 <= t_1:
-            n += 1
-    _finish(trajectory, i, duration, work.p_end, work.v_end)
+        n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, end - done, work.side * work.j_max * jerk)
+        done = end
+        if t_1 <= end:
+            k_1 += 1
+        if t_2 <= end:
+            k_2 += 1
+    _finish(trajectory, i, n, duration, work.p_end, work.v_end)
     return duration
 
 
@@ -523,12 +532,11 @@ def _write_velocity(trajectory: Array, i: int, duration: float) -> None:
         c = 0.5 * a0 * a0 - change
         b = -2.0 * c / (free - a0 + np.sqrt(max(0.0, (free - a0) * (free - a0) - 4.0 * c)))
     jerk = side * work.j_max
-    _begin(trajectory, i)
-    _append(trajectory, i, abs(b - a0), np.copysign(jerk, jerk * (b - a0)))
-    _append(trajectory, i, free - abs(b - a0) - abs(b), 0.0)
-    _append(trajectory, i, abs(b), np.copysign(jerk, -jerk * b))
-    end = trajectory[0].axes[i].pieces[trajectory[0].axes[i].n]
-    _finish(trajectory, i, duration, end.p + (duration - end.t) * work.v_end, work.v_end)
+    n, t, p, v, a = _begin(trajectory, i)
+    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, abs(b - a0), np.copysign(jerk, jerk * (b - a0)))
+    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, free - abs(b - a0) - abs(b), 0.0)
+    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, abs(b), np.copysign(jerk, -jerk * b))
+    _finish(trajectory, i, n, duration, p, work.v_end)
 
 
 @kernel(_i8(_T, _i8, _V, _V, _V, _V, _V, _V))
