@@ -31,6 +31,7 @@ __all__ = ["NO_DIP", "brake", "cruise_motion", "direct", "far_motion", "far_moti
 
 NO_DIP = -1.0
 
+_SIXTH = 1.0 / 6.0
 _ITERATIONS = 60
 _ROUGHLY = 1e-9  # a Newton step from here on leaves nothing but rounding
 
@@ -89,14 +90,12 @@ def pulse(x: float, a: float, a_max: float) -> tuple[float, float, float, float]
         a: Acceleration at the start, in the direction of the change, in [0, a_max].
         a_max: Largest acceleration.
     """
+    # Without branches, which on arbitrary states cost more than they save.
     square = max(0.0, x) + a * a
-    lag = a * a * a / 6.0
-    if square > a_max * a_max:
-        hold = square / a_max - a_max
-        lag += a_max * (a_max * (a_max - a) + hold * (1.5 * a_max - a + 0.5 * hold))
-        return a_max, hold, 2.0 * a_max - a + hold, lag
-    peak = math.sqrt(square)
-    return peak, 0.0, 2.0 * peak - a, lag + square * (peak - a)
+    hold = max(square / a_max - a_max, 0.0)
+    peak = min(math.sqrt(square), a_max)
+    lag = peak * (peak * (peak - a) + hold * (1.5 * peak - a + 0.5 * hold)) + a * a * a * _SIXTH
+    return peak, hold, 2.0 * peak - a + hold, lag
 
 
 @kernel(_3(_f8, _f8, _f8, _f8))
@@ -126,8 +125,8 @@ def _peak_of_distance(
     rest_2 = start - v1
     y_low = math.sqrt(max(0.0, low - start))
     y_high = math.sqrt(max(0.0, high - start))
-    y = min(max(y, y_low), y_high)
-    cube = a * a * a / 6.0
+    y = min(max(y, y_low, 1e-9 * y_high), y_high)
+    cube = a * a * a * _SIXTH
     for _ in range(_ITERATIONS):
         yy = y * y
         square_1 = rest_1 + yy
@@ -189,7 +188,7 @@ def _dip_of_distance(v0: float, a0: float, v1: float, d: float, low: float, high
     for _ in range(_ITERATIONS):
         q, hold, duration, lag = pulse(x, dip, a_max)
         t = -a0 - dip
-        f = v1 * (t + duration) + lag + t * (v0 - v1 + t * (0.5 * a0 + t / 6.0)) - d
+        f = v1 * (t + duration) + lag + t * (v0 - v1 + t * (0.5 * a0 + t * _SIXTH)) - d
         slope = (v1 + 0.5 * q * (2.0 * (q + hold) - dip)) * (2.0 * dip / q - 2.0)
         if f > 0.0:
             low = dip
@@ -271,7 +270,7 @@ def far_motion(
             if crest >= 0.0:
                 _, _, t_2, lag_2 = pulse(v_left - v1, crest, a_max)
                 t = -a0 - crest
-                covers = v1 * (t + t_2) + lag_2 + t * (v0 - v1 + t * (0.5 * a0 + t / 6.0)) >= d
+                covers = v1 * (t + t_2) + lag_2 + t * (v0 - v1 + t * (0.5 * a0 + t * _SIXTH)) >= d
                 if covers:
                     low = crest
                 else:
@@ -316,7 +315,7 @@ def far_motion_lasting(
             dip = min(max(dip, 0.0), -a0)
             _, _, t_2, lag = pulse(x, dip, a_max)
             t = -a0 - dip
-            return v_left, 0.0, dip, v1 * (t + t_2) + lag + t * (v0 - v1 + t * (0.5 * a0 + t / 6.0))
+            return v_left, 0.0, dip, v1 * (t + t_2) + lag + t * (v0 - v1 + t * (0.5 * a0 + t * _SIXTH))
     _, _, t_1, lag_1 = pulse(v_max - v_left, a, a_max)
     _, _, t_2, lag_2 = pulse(v_max - v1, 0.0, a_max)
     cruise = duration - t_zero - t_1 - t_2
@@ -399,22 +398,26 @@ def cruise_motion(
         d_zero = t_zero * (v0 - a * a / 3.0)
         a = 0.0
     between = first != second
-    low, high = v_left, v1
-    if not between:
-        low, high = max(v_left, v1), v_max
     sign = -1.0 if between else 1.0
     scale = abs(d) + v_max * duration
-    c = low
+    t_free = duration - t_zero
     if between:
+        low, high = v_left, v1
         c = low - f * (high - low) / max(side * (d_end - d_left), 1e-300)
         c = min(max(c, low), high)
-    t_free = duration - t_zero
+    else:
+        # One of the pulses has no size yet; f is below 0, and Newton's step from there falls short.
+        low, high = max(v_left, v1), v_max
+        square = low - v_left + a * a + (low - v1)
+        slope = t_free - 0.5 * a - 1.5 * min(math.sqrt(square), a_max)
+        c = low
+        if slope > 0.0:
+            c = min(low - f / slope, high)
     cruise = -1.0
     for _ in range(_ITERATIONS):
         q1, hold_1, t_1, lag_1 = pulse(c - v_left, a, a_max)
         q2, hold_2, t_2, lag_2 = pulse(abs(c - v1), 0.0, a_max)
         f = d_zero + c * t_free - lag_1 - sign * lag_2 - d
-        slope = t_free - (1.5 * q1 - a + hold_1) - (1.5 * q2 + hold_2)
         cruise = t_free - t_1 - t_2
         if abs(f) <= 1e-15 * scale:
             break
@@ -422,7 +425,16 @@ def cruise_motion(
             high = c
         else:
             low = c
-        fresh = c - f / slope
+        slope = t_free - (1.5 * q1 - a + hold_1) - (1.5 * q2 + hold_2)
+        # Halley's step. The slope falls by 3/4 over the peak of either pulse, or, while it stays, by 1 over A.
+        if hold_1 > 0.0:
+            q1 *= 0.75
+        if hold_2 > 0.0:
+            q2 *= 0.75
+        bend = -0.75 * (q2 + sign * q1) / (q1 * q2)
+        fresh = c - 2.0 * f * slope / (2.0 * slope * slope - f * bend)
+        if not (low <= fresh <= high):
+            fresh = c - f / slope
         if not (low <= fresh <= high):
             fresh = 0.5 * (low + high)
             if fresh == low or fresh == high:

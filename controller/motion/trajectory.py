@@ -122,6 +122,7 @@ _T, _V, _f8, _i8 = array_of(TRAJECTORY), types.float64[:], types.float64, types.
 _POINT = types.Tuple((_i8, _f8, _f8, _f8, _f8))  # number of a piece, and t, p, v, a where it begins
 _OK, _NOT_FINITE, _BAD_LIMITS = int(Status.OK), int(Status.NOT_FINITE), int(Status.BAD_LIMITS)
 _TOO_FAST, _BAD_AXES, _UNSOLVED = int(Status.TARGET_TOO_FAST), int(Status.BAD_AXES), int(Status.UNSOLVED)
+_SIXTH = 1.0 / 6.0
 _SAME = 1e-12  # relative: distances and velocities that differ by less are taken as equal
 
 
@@ -139,12 +140,11 @@ def _put(
     piece.v = v
     piece.a = a
     piece.j = jerk
+    duration = max(duration, 0.0)
     end = t + duration
-    if end > t:
-        p += duration * (v + duration * (0.5 * a + duration * jerk / 6.0))
-        v += duration * (a + 0.5 * duration * jerk)
-        return n + 1, end, p, v, a + duration * jerk
-    return n, t, p, v, a
+    p += duration * (v + duration * (0.5 * a + duration * jerk * _SIXTH))
+    v += duration * (a + 0.5 * duration * jerk)
+    return n + int(end > t), end, p, v, a + duration * jerk
 
 
 @kernel(_POINT(_T, _i8))
@@ -323,7 +323,7 @@ def _solve(
     if max(abs(v0), abs(v_left)) > v_max or abs(a0) > a_max:
         jerk, t_jerk, t_hold = brake(v0, a0, v_max, a_max)
         work.brake_jerk, work.brake_time, work.brake_hold = jerk, t_jerk, t_hold
-        d -= t_jerk * (v0 + t_jerk * (0.5 * a0 + t_jerk * jerk / 6.0))
+        d -= t_jerk * (v0 + t_jerk * (0.5 * a0 + t_jerk * jerk * _SIXTH))
         v0 += t_jerk * (a0 + 0.5 * t_jerk * jerk)
         a0 += t_jerk * jerk
         d -= t_hold * (v0 + 0.5 * t_hold * a0)
@@ -614,6 +614,6 @@ def evaluate(trajectory: Array, t: float, p: Array, v: Array, a: Array) -> None:
         axis.now = n
         piece = axis.pieces[n]
         dt = t - piece.t
-        p[i] = piece.p + dt * (piece.v + dt * (0.5 * piece.a + dt * piece.j / 6.0))
+        p[i] = piece.p + dt * (piece.v + dt * (0.5 * piece.a + dt * piece.j * _SIXTH))
         v[i] = piece.v + dt * (piece.a + 0.5 * dt * piece.j)
         a[i] = piece.a + dt * piece.j
