@@ -113,19 +113,20 @@ def direct(v0: float, a0: float, v1: float, a_max: float) -> tuple[float, float,
 
 @kernel(_f8(_f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8))
 def _peak_of_distance(
-    v_left: float, a: float, v1: float, d: float, low: float, high: float, y: float, a_max: float
+    v_left: float, a: float, v1: float, d: float, low: float, high: float, share: float, a_max: float
 ) -> float:
     """Return the peak velocity, within (low, high), of the up and down without cruise that covers d.
 
     With q1, q2 the peak accelerations of the two pulses, dd/d(peak) = (q1 + q2) (1/2 + peak / (q1 q2)). One of them
-    vanishes at the lowest peak there is, so Newton runs on y, peak = lowest + y², in which the distance is smooth.
+    vanishes at the lowest peak there is, so the search runs on y, peak = lowest + y², in which the distance is smooth.
+    It begins where the distance, from `low` to `high`, would have its share.
     """
     start = max(v_left, v1)
     rest_1 = start - v_left + a * a
     rest_2 = start - v1
     y_low = math.sqrt(max(0.0, low - start))
     y_high = math.sqrt(max(0.0, high - start))
-    y = min(max(y, y_low, 1e-9 * y_high), y_high)
+    y = y_low + (y_high - y_low) * max(math.sqrt(math.sqrt(max(share, 0.0))), 1e-9)
     cube = a * a * a * _SIXTH
     for _ in range(_ITERATIONS):
         yy = y * y
@@ -164,7 +165,7 @@ def _peak_of_distance(
         slope = 2.0 * y * first
         bend = 2.0 * first + 4.0 * yy * second
         fresh = y - 2.0 * f * slope / (2.0 * slope * slope - f * bend)
-        if not (y_low < fresh < y_high):
+        if first <= 0.0 or not (y_low < fresh < y_high):
             if f == 0.0 or not (y_low < 0.5 * (y_low + y_high) < y_high):
                 break
             y = 0.5 * (y_low + y_high)
@@ -232,9 +233,9 @@ def _dip_of_crest(v_left: float, x: float, high: float, a_max: float) -> float:
     return dip if dip < high else NO_DIP
 
 
-@kernel(_4(_f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8))
+@kernel(_4(_f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8))
 def far_motion(
-    v0: float, a0: float, v1: float, d: float, v_max: float, a_max: float, peak_low: float, dip_high: float
+    v0: float, a0: float, v1: float, d: float, v_max: float, a_max: float, peak_low: float, dip_high: float, d_low: float
 ) -> tuple[float, float, float, float]:
     """Return (peak, cruise, dip, duration) of the far motion that covers d, where d_max rises with the duration.
 
@@ -242,11 +243,12 @@ def far_motion(
         v0: Velocity at the start, which is admissible.
         a0: Acceleration at the start.
         v1: Velocity at the end.
-        d: Distance, at least that of the motion with the parameters below.
+        d: Distance, at least d_low.
         v_max: Largest velocity.
         a_max: Largest acceleration.
         peak_low: Peak from which to search, -inf for all.
         dip_high: Dip from which to search, inf for all, NO_DIP for none.
+        d_low: What the motion covers from which the search begins: `direct` for all.
     """
     v_left = v0 + 0.5 * a0 * abs(a0)
     a, t_zero, d_zero = a0, 0.0, 0.0
@@ -261,7 +263,7 @@ def far_motion(
     if rest >= most:
         cruise = (rest - most) / v_max
         return v_max, cruise, NO_DIP, t_zero + t_1 + t_2 + cruise
-    start = max(v_left, v1)
+    least = d_low - d_zero
     if v_left > v1 and a0 < 0.0 and dip_high >= 0.0:
         low, high = 0.0, min(dip_high, -a0)
         covers = False
@@ -281,12 +283,8 @@ def far_motion(
             dip = _dip_of_distance(v0, a0, v1, d, low, high, a_max)
             _, _, t_2, _ = pulse(v_left - v1, dip, a_max)
             return v_left, 0.0, dip, -a0 - dip + t_2
-    else:
-        # Only where the search begins; any value will do.
-        least = min(0.0, rest)
     share = (rest - least) / (most - least)
-    y = math.sqrt((v_max - start) * math.sqrt(max(0.0, share)))
-    peak = _peak_of_distance(v_left, a, v1, rest, max(peak_low, start), v_max, y, a_max)
+    peak = _peak_of_distance(v_left, a, v1, rest, max(peak_low, max(v_left, v1)), v_max, share, a_max)
     _, _, t_1, _ = pulse(peak - v_left, a, a_max)
     _, _, t_2, _ = pulse(peak - v1, 0.0, a_max)
     return peak, 0.0, NO_DIP, t_zero + t_1 + t_2

@@ -263,10 +263,10 @@ def _write_mixture(trajectory: Array, i: int, duration: float) -> float:
     turn = 0.0
     if d < d_near - close:
         turn = -1.0
-        work.peak, work.cruise, work.dip, free = far_motion(-v0, -a0, -v1, -d, v_max, a_max, peak_2, dip_2)
+        work.peak, work.cruise, work.dip, free = far_motion(-v0, -a0, -v1, -d, v_max, a_max, peak_2, dip_2, -d_near)
     elif d > d_far + close:
         turn = 1.0
-        work.peak, work.cruise, work.dip, free = far_motion(v0, a0, v1, d, v_max, a_max, peak_1, dip_1)
+        work.peak, work.cruise, work.dip, free = far_motion(v0, a0, v1, d, v_max, a_max, peak_1, dip_1, d_far)
     if turn != 0.0:
         work.turn = turn
         work.fixed = t_brake + free
@@ -359,7 +359,7 @@ def _solve(
                 work.dip = -a0
     else:
         work.peak, work.cruise, work.dip, shortest = far_motion(
-            v0, a0, v1, turn * d, v_max, a_max, -np.inf, np.inf
+            v0, a0, v1, turn * d, v_max, a_max, -np.inf, np.inf, turn * d_direct
         )
         work.fixed = t_brake + shortest
 
