@@ -13,11 +13,13 @@ can take T exactly if d_min(T) <= d <= d_max(T), and its shortest T is the first
 fall before it rises, and d_min rise before it falls, which is why a moving axis may be able to take some time, or much
 more, but nothing between. Both are found here as the *far motion* and its mirror.
 
-A far motion has one free parameter, first `dip`, then `peak`, then `cruise`:
+A far motion has one free parameter, first `dip`, then `rise`, then `cruise`:
 
 - `dip` in [0, -a0], only where a0 < 0 and the axis must slow down anyhow: the deceleration is eased to -dip and then
   increased again. Other motions say dip = -1.
-- `peak`: the velocity from which the axis goes down to v1, from max(v1, v0 + a0 |a0| / 2) to V.
+- `rise`: what the velocity from which the axis goes down to v1, the peak, exceeds the lowest one, which is
+  max(v1, v0 + a0 |a0| / 2). It ends where the peak is V. A small rise takes sqrt(rise), so it must not be had as the
+  difference of two velocities.
 - `cruise`: the time at the peak V.
 """
 
@@ -112,20 +114,20 @@ def direct(v0: float, a0: float, v1: float, a_max: float) -> tuple[float, float,
 
 
 @kernel(_f8(_f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8))
-def _peak_of_distance(
+def _rise_of_distance(
     v_left: float, a: float, v1: float, d: float, low: float, high: float, share: float, a_max: float
 ) -> float:
-    """Return the peak velocity, within (low, high), of the up and down without cruise that covers d.
+    """Return the rise, within (low, high), of the up and down without cruise that covers d.
 
     With q1, q2 the peak accelerations of the two pulses, dd/d(peak) = (q1 + q2) (1/2 + peak / (q1 q2)). One of them
-    vanishes at the lowest peak there is, so the search runs on y, peak = lowest + y², in which the distance is smooth.
+    vanishes with the rise, so the search runs on y, rise = y², in which the distance is smooth.
     It begins where the distance, from `low` to `high`, would have its share.
     """
     start = max(v_left, v1)
     rest_1 = start - v_left + a * a
     rest_2 = start - v1
-    y_low = math.sqrt(max(0.0, low - start))
-    y_high = math.sqrt(max(0.0, high - start))
+    y_low = math.sqrt(max(0.0, low))
+    y_high = math.sqrt(max(0.0, high))
     y = y_low + (y_high - y_low) * max(math.sqrt(math.sqrt(max(share, 0.0))), 1e-9)
     cube = a * a * a * _SIXTH
     for _ in range(_ITERATIONS):
@@ -174,7 +176,7 @@ def _peak_of_distance(
         y = fresh
         if done:
             break
-    return start + y * y
+    return y * y
 
 
 @kernel(_f8(_f8, _f8, _f8, _f8, _f8, _f8, _f8))
@@ -235,9 +237,9 @@ def _dip_of_crest(v_left: float, x: float, high: float, a_max: float) -> float:
 
 @kernel(_4(_f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8))
 def far_motion(
-    v0: float, a0: float, v1: float, d: float, v_max: float, a_max: float, peak_low: float, dip_high: float, d_low: float
+    v0: float, a0: float, v1: float, d: float, v_max: float, a_max: float, rise_low: float, dip_high: float, d_low: float
 ) -> tuple[float, float, float, float]:
-    """Return (peak, cruise, dip, duration) of the far motion that covers d, where d_max rises with the duration.
+    """Return (rise, cruise, dip, duration) of the far motion that covers d, where d_max rises with the duration.
 
     Args:
         v0: Velocity at the start, which is admissible.
@@ -246,7 +248,7 @@ def far_motion(
         d: Distance, at least d_low.
         v_max: Largest velocity.
         a_max: Largest acceleration.
-        peak_low: Peak from which to search, -inf for all.
+        rise_low: Rise from which to search, 0 for all.
         dip_high: Dip from which to search, inf for all, NO_DIP for none.
         d_low: What the motion covers from which the search begins: `direct` for all.
     """
@@ -257,12 +259,14 @@ def far_motion(
         t_zero = -a0
         d_zero = t_zero * (v0 - t_zero * t_zero / 3.0)
     rest = d - d_zero
-    _, _, t_1, lag_1 = pulse(v_max - v_left, a, a_max)
-    _, _, t_2, lag_2 = pulse(v_max - v1, 0.0, a_max)
+    start = max(v_left, v1)
+    rise = v_max - start
+    _, _, t_1, lag_1 = pulse(start - v_left + rise, a, a_max)
+    _, _, t_2, lag_2 = pulse(start - v1 + rise, 0.0, a_max)
     most = v_max * (t_1 + t_2) - lag_1 - lag_2
     if rest >= most:
         cruise = (rest - most) / v_max
-        return v_max, cruise, NO_DIP, t_zero + t_1 + t_2 + cruise
+        return rise, cruise, NO_DIP, t_zero + t_1 + t_2 + cruise
     least = d_low - d_zero
     if v_left > v1 and a0 < 0.0 and dip_high >= 0.0:
         low, high = 0.0, min(dip_high, -a0)
@@ -282,19 +286,19 @@ def far_motion(
         if covers or least >= rest:
             dip = _dip_of_distance(v0, a0, v1, d, low, high, a_max)
             _, _, t_2, _ = pulse(v_left - v1, dip, a_max)
-            return v_left, 0.0, dip, -a0 - dip + t_2
+            return 0.0, 0.0, dip, -a0 - dip + t_2
     share = (rest - least) / (most - least)
-    peak = _peak_of_distance(v_left, a, v1, rest, max(peak_low, max(v_left, v1)), v_max, share, a_max)
-    _, _, t_1, _ = pulse(peak - v_left, a, a_max)
-    _, _, t_2, _ = pulse(peak - v1, 0.0, a_max)
-    return peak, 0.0, NO_DIP, t_zero + t_1 + t_2
+    rise = _rise_of_distance(v_left, a, v1, rest, rise_low, rise, share, a_max)
+    _, _, t_1, _ = pulse(start - v_left + rise, a, a_max)
+    _, _, t_2, _ = pulse(start - v1 + rise, 0.0, a_max)
+    return rise, 0.0, NO_DIP, t_zero + t_1 + t_2
 
 
 @kernel(_4(_f8, _f8, _f8, _f8, _f8, _f8))
 def far_motion_lasting(
     v0: float, a0: float, v1: float, duration: float, v_max: float, a_max: float
 ) -> tuple[float, float, float, float]:
-    """Return (peak, cruise, dip, d_max) of the far motion that takes a duration, at least that of `direct`."""
+    """Return (rise, cruise, dip, d_max) of the far motion that takes a duration, at least that of `direct`."""
     v_left = v0 + 0.5 * a0 * abs(a0)
     a, t_zero, d_zero = a0, 0.0, 0.0
     if a0 < 0.0:
@@ -313,12 +317,14 @@ def far_motion_lasting(
             dip = min(max(dip, 0.0), -a0)
             _, _, t_2, lag = pulse(x, dip, a_max)
             t = -a0 - dip
-            return v_left, 0.0, dip, v1 * (t + t_2) + lag + t * (v0 - v1 + t * (0.5 * a0 + t * _SIXTH))
-    _, _, t_1, lag_1 = pulse(v_max - v_left, a, a_max)
-    _, _, t_2, lag_2 = pulse(v_max - v1, 0.0, a_max)
+            return 0.0, 0.0, dip, v1 * (t + t_2) + lag + t * (v0 - v1 + t * (0.5 * a0 + t * _SIXTH))
+    start = max(v_left, v1)
+    rise = v_max - start
+    _, _, t_1, lag_1 = pulse(start - v_left + rise, a, a_max)
+    _, _, t_2, lag_2 = pulse(start - v1 + rise, 0.0, a_max)
     cruise = duration - t_zero - t_1 - t_2
     if cruise >= 0.0:
-        return v_max, cruise, NO_DIP, d_zero + v_max * (t_1 + t_2 + cruise) - lag_1 - lag_2
+        return rise, cruise, NO_DIP, d_zero + v_max * (t_1 + t_2 + cruise) - lag_1 - lag_2
     # The peaks q1, q2 of the two pulses add up to the duration, q1² - q2² = surplus. First as if neither stays at A.
     span = duration - t_zero + a
     surplus = v1 - v_left + a * a
@@ -332,31 +338,39 @@ def far_motion_lasting(
             q2 = math.sqrt(max(0.0, q1 * q1 - surplus))
         if min(q1, q2) > a_max:
             q2 = math.sqrt(max(0.0, 0.5 * (a_max * (span - 2.0 * a_max) - surplus)))
-    peak = min(max(v1 + q2 * q2, v_left, v1), v_max)
-    _, _, t_1, lag_1 = pulse(peak - v_left, a, a_max)
-    _, _, t_2, lag_2 = pulse(peak - v1, 0.0, a_max)
-    return peak, 0.0, NO_DIP, d_zero + peak * (t_1 + t_2) - lag_1 - lag_2
+            q1 = math.sqrt(max(0.0, q2 * q2 + surplus))
+    rise_most = rise
+    rise = q2 * q2
+    if v_left > v1:
+        rise = q1 * q1 - a * a
+        if q2 > a_max:
+            rise = q2 * q2 + surplus - a * a
+    rise = min(max(rise, 0.0), rise_most)
+    _, _, t_1, lag_1 = pulse(start - v_left + rise, a, a_max)
+    _, _, t_2, lag_2 = pulse(start - v1 + rise, 0.0, a_max)
+    return rise, 0.0, NO_DIP, d_zero + (start + rise) * (t_1 + t_2) - lag_1 - lag_2
 
 
 @kernel(_7(_f8, _f8, _f8, _f8, _f8, _f8, _f8))
 def far_times(
-    v0: float, a0: float, v1: float, peak: float, cruise: float, dip: float, a_max: float
+    v0: float, a0: float, v1: float, rise: float, cruise: float, dip: float, a_max: float
 ) -> tuple[float, float, float, float, float, float, float]:
     """Return the durations of the jerks 1, 0, -1, 0, -1, 0, 1 of a far motion."""
     v_left = v0 + 0.5 * a0 * abs(a0)
     if dip >= 0.0:
         q, hold, _, _ = pulse(v_left - v1, dip, a_max)
         return -a0 - dip, 0.0, q - dip, 0.0, 0.0, hold, q
-    q1, hold_1, _, _ = pulse(peak - v_left, max(a0, 0.0), a_max)
-    q2, hold_2, _, _ = pulse(peak - v1, 0.0, a_max)
+    start = max(v_left, v1)
+    q1, hold_1, _, _ = pulse(start - v_left + rise, max(a0, 0.0), a_max)
+    q2, hold_2, _, _ = pulse(start - v1 + rise, 0.0, a_max)
     return q1 - a0, hold_1, q1, cruise, q2, hold_2, q2
 
 
-@kernel(types.UniTuple(_f8, 4)(_f8, _f8, _f8, _f8, _f8, _f8, _f8))
+@kernel(types.UniTuple(_f8, 8)(_f8, _f8, _f8, _f8, _f8, _f8, _f8))
 def cruise_motion(
     v0: float, a0: float, v1: float, d: float, duration: float, v_max: float, a_max: float
-) -> tuple[float, float, float, float]:
-    """Return (velocity, cruise, first side, second side) of the motion by pulse, cruise and pulse that takes a duration.
+) -> tuple[float, float, float, float, float, float, float, float]:
+    """Return (side, peak, stay, velocity, cruise, side, peak, stay) of the pulse, cruise and pulse that take a duration.
 
     The sides are the signs of the first jerk and of the jerk with which the last pulse ends. The cruise is -1 where
     there is no such motion, as near the shortest durations there may not be.
@@ -399,48 +413,47 @@ def cruise_motion(
     sign = -1.0 if between else 1.0
     scale = abs(d) + v_max * duration
     t_free = duration - t_zero
+    # The velocity is base + rise, and the pulses are of base_1 + rise and base_2 +- rise: see `rise` above.
     if between:
-        low, high = v_left, v1
-        c = low - f * (high - low) / max(side * (d_end - d_left), 1e-300)
-        c = min(max(c, low), high)
+        base = v_left
+        base_1, base_2 = 0.0, v1 - v_left
+        low, high = 0.0, base_2
+        rise = -f * high / max(side * (d_end - d_left), 1e-300)
     else:
         # One of the pulses has no size yet; f is below 0, and Newton's step from there falls short.
-        low, high = max(v_left, v1), v_max
-        square = low - v_left + a * a + (low - v1)
-        slope = t_free - 0.5 * a - 1.5 * min(math.sqrt(square), a_max)
-        c = low
-        if slope > 0.0:
-            c = min(low - f / slope, high)
-    cruise = -1.0
+        base = max(v_left, v1)
+        base_1, base_2 = base - v_left, base - v1
+        low, high = 0.0, v_max - base
+        slope = t_free - 0.5 * a - 1.5 * min(math.sqrt(base_1 + base_2 + a * a), a_max)
+        rise = -f / slope if slope > 0.0 else 0.0
+    rise = min(max(rise, low), high)
+    q1, hold_1, q2, hold_2, cruise = 0.0, 0.0, 0.0, 0.0, -1.0
     for _ in range(_ITERATIONS):
-        q1, hold_1, t_1, lag_1 = pulse(c - v_left, a, a_max)
-        q2, hold_2, t_2, lag_2 = pulse(abs(c - v1), 0.0, a_max)
-        f = d_zero + c * t_free - lag_1 - sign * lag_2 - d
+        q1, hold_1, t_1, lag_1 = pulse(base_1 + rise, a, a_max)
+        q2, hold_2, t_2, lag_2 = pulse(base_2 + sign * rise, 0.0, a_max)
+        f = d_zero + (base + rise) * t_free - lag_1 - sign * lag_2 - d
         cruise = t_free - t_1 - t_2
         if abs(f) <= 1e-15 * scale:
             break
         if f > 0.0:
-            high = c
+            high = rise
         else:
-            low = c
+            low = rise
         slope = t_free - (1.5 * q1 - a + hold_1) - (1.5 * q2 + hold_2)
         # Halley's step. The slope falls by 3/4 over the peak of either pulse, or, while it stays, by 1 over A.
-        if hold_1 > 0.0:
-            q1 *= 0.75
-        if hold_2 > 0.0:
-            q2 *= 0.75
-        bend = -0.75 * (q2 + sign * q1) / (q1 * q2)
-        fresh = c - 2.0 * f * slope / (2.0 * slope * slope - f * bend)
+        k1 = q1 if hold_1 == 0.0 else 0.75 * q1
+        k2 = q2 if hold_2 == 0.0 else 0.75 * q2
+        bend = -0.75 * (k2 + sign * k1) / (k1 * k2)
+        fresh = rise - 2.0 * f * slope / (2.0 * slope * slope - f * bend)
         if not (low <= fresh <= high):
-            fresh = c - f / slope
+            fresh = rise - f / slope
         if not (low <= fresh <= high):
             fresh = 0.5 * (low + high)
-            if fresh == low or fresh == high:
-                cruise = -1.0
-                break
-        c = fresh
+        if fresh == rise:
+            break
+        rise = fresh
     if cruise < 0.0 and cruise > -1e-13 * duration:
         cruise = 0.0
-    if not (abs(f) <= 1e-14 * scale and cruise >= 0.0):
+    if not abs(f) <= 1e-14 * scale:
         cruise = -1.0
-    return first * c, cruise, first, second
+    return first, q1, hold_1, first * (base + rise), cruise, second, q2, hold_2

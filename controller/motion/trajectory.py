@@ -99,7 +99,7 @@ WORK = np.dtype(
         ("a_max", "f8"),
         ("fixed", "f8"),  # s, brake included: a duration that the axis can take, by the motion that follows
         ("turn", "f8"),  # 1: it is a far motion; -1: it is one in the mirror
-        ("peak", "f8"),
+        ("rise", "f8"),
         ("cruise", "f8"),
         ("dip", "f8"),
     ],
@@ -204,36 +204,35 @@ def _write_fixed(trajectory: Array, i: int) -> None:
     """Let an axis move in its `fixed` duration."""
     work = trajectory[0].work[i]
     turn = work.turn
-    times = far_times(turn * work.v0, turn * work.a0, turn * work.v1, work.peak, work.cruise, work.dip, work.a_max)
+    times = far_times(turn * work.v0, turn * work.a0, turn * work.v1, work.rise, work.cruise, work.dip, work.a_max)
     jerk = turn * work.side * work.j_max
-    _write(trajectory, i, times, jerk, jerk, jerk * work.peak, work.fixed)
+    peak = max(turn * (work.v0 + 0.5 * work.a0 * abs(work.a0)), turn * work.v1) + work.rise
+    _write(trajectory, i, times, jerk, jerk, jerk * peak, work.fixed)
 
 
 @kernel(types.boolean(_T, _i8, _f8))
 def _write_cruise(trajectory: Array, i: int, duration: float) -> bool:
     """Let an axis move by pulse, cruise and pulse in a duration; return False where there is no such motion."""
     work = trajectory[0].work[i]
-    v0, a0, v1, a_max = work.v0, work.a0, work.v1, work.a_max
     free = duration - work.brake_time - work.brake_hold
-    velocity, cruise, first, second = cruise_motion(v0, a0, v1, work.d, free, work.v_max, a_max)
+    first, q1, hold_1, velocity, cruise, second, q2, hold_2 = cruise_motion(
+        work.v0, work.a0, work.v1, work.d, free, work.v_max, work.a_max
+    )
     if cruise < 0.0:
         return False
-    a0 *= first
-    q1, hold_1, _, _ = pulse(first * (velocity - v0) - 0.5 * a0 * abs(a0), max(a0, 0.0), a_max)
-    q2, hold_2, _, _ = pulse(abs(velocity - v1), 0.0, a_max)
     jerk = work.side * work.j_max
-    times = (q1 - a0, hold_1, q1, cruise, q2, hold_2, q2)
+    times = (q1 - first * work.a0, hold_1, q1, cruise, q2, hold_2, q2)
     _write(trajectory, i, times, first * jerk, second * jerk, velocity * jerk, duration)
     return True
 
 
 @kernel(types.void(_T, _i8, _i8, _f8, _f8, _f8, _f8, _f8))
 def _list_jerks(
-    trajectory: Array, i: int, k: int, turn: float, peak: float, cruise: float, dip: float, free: float
+    trajectory: Array, i: int, k: int, turn: float, rise: float, cruise: float, dip: float, free: float
 ) -> None:
     """Write when the jerks of a far motion, or of one in the mirror, end: one of the two that are mixed."""
     work = trajectory[0].work[i]
-    times = far_times(turn * work.v0, turn * work.a0, turn * work.v1, peak, cruise, dip, work.a_max)
+    times = far_times(turn * work.v0, turn * work.a0, turn * work.v1, rise, cruise, dip, work.a_max)
     t = 0.0
     for n in range(7):
         t += times[n]
@@ -256,26 +255,29 @@ def _write_mixture(trajectory: Array, i: int, duration: float) -> float:
     v0, a0, v1, d, v_max, a_max = work.v0, work.a0, work.v1, work.d, work.v_max, work.a_max
     t_brake = work.brake_time + work.brake_hold
     free = duration - t_brake
-    peak_1, cruise_1, dip_1, d_far = far_motion_lasting(v0, a0, v1, free, v_max, a_max)
-    peak_2, cruise_2, dip_2, d_near = far_motion_lasting(-v0, -a0, -v1, free, v_max, a_max)
+    rise_1, cruise_1, dip_1, d_far = far_motion_lasting(v0, a0, v1, free, v_max, a_max)
+    rise_2, cruise_2, dip_2, d_near = far_motion_lasting(-v0, -a0, -v1, free, v_max, a_max)
     d_near = -d_near
     close = _SAME * (abs(d) + v_max * free)
     turn = 0.0
     if d < d_near - close:
         turn = -1.0
-        work.peak, work.cruise, work.dip, free = far_motion(-v0, -a0, -v1, -d, v_max, a_max, peak_2, dip_2, -d_near)
+        work.rise, work.cruise, work.dip, free = far_motion(-v0, -a0, -v1, -d, v_max, a_max, rise_2, dip_2, -d_near)
     elif d > d_far + close:
         turn = 1.0
-        work.peak, work.cruise, work.dip, free = far_motion(v0, a0, v1, d, v_max, a_max, peak_1, dip_1, d_far)
+        work.rise, work.cruise, work.dip, free = far_motion(v0, a0, v1, d, v_max, a_max, rise_1, dip_1, d_far)
     if turn != 0.0:
         work.turn = turn
         work.fixed = t_brake + free
-        return work.fixed
+        if work.fixed > duration:
+            return work.fixed
+        _write_fixed(trajectory, i)
+        return duration
     share = 1.0
     if d_far > d_near:
         share = min(max((d - d_near) / (d_far - d_near), 0.0), 1.0)
-    _list_jerks(trajectory, i, 0, 1.0, peak_1, cruise_1, dip_1, free)
-    _list_jerks(trajectory, i, 1, -1.0, peak_2, cruise_2, dip_2, free)
+    _list_jerks(trajectory, i, 0, 1.0, rise_1, cruise_1, dip_1, free)
+    _list_jerks(trajectory, i, 1, -1.0, rise_2, cruise_2, dip_2, free)
     n, t, p, v, a = _begin(trajectory, i)
     done = 0.0
     k_1, k_2 = 0, 0
@@ -349,17 +351,14 @@ def _solve(
     work.v0, work.a0, work.v1, work.d, work.v_max, work.a_max = v0, a0, v1, turn * d, v_max, a_max
     if abs(d - d_direct) <= _SAME * (scale * (abs(p0) + abs(p1)) + v_max * shortest):
         work.fixed = t_brake + shortest
+        work.rise = 0.0
         work.cruise = 0.0
         work.dip = NO_DIP
-        if side > 0.0:
-            work.peak = v1
-        else:
-            work.peak = turn * v_left
-            if a0 < 0.0:
-                work.dip = -a0
+        if side < 0.0 and a0 < 0.0:
+            work.dip = -a0
     else:
-        work.peak, work.cruise, work.dip, shortest = far_motion(
-            v0, a0, v1, turn * d, v_max, a_max, -np.inf, np.inf, turn * d_direct
+        work.rise, work.cruise, work.dip, shortest = far_motion(
+            v0, a0, v1, turn * d, v_max, a_max, 0.0, np.inf, turn * d_direct
         )
         work.fixed = t_brake + shortest
 
@@ -435,7 +434,7 @@ def plan(
     i = 0
     tries = 0
     while i < n_axes:
-        if trajectory[0].work[i].fixed >= duration:
+        if trajectory[0].work[i].fixed >= duration * (1.0 - _SAME):
             _write_fixed(trajectory, i)
         elif not _write_cruise(trajectory, i, duration):
             possible = _write_mixture(trajectory, i, duration)
