@@ -124,6 +124,8 @@ _OK, _NOT_FINITE, _BAD_LIMITS = int(Status.OK), int(Status.NOT_FINITE), int(Stat
 _TOO_FAST, _BAD_AXES, _UNSOLVED = int(Status.TARGET_TOO_FAST), int(Status.BAD_AXES), int(Status.UNSOLVED)
 _SIXTH = 1.0 / 6.0
 _SAME = 1e-12  # relative: distances and velocities that differ by less are taken as equal
+_AT_ONCE = 1e-11  # relative: durations that differ by less are taken as equal
+_ROUNDING = 1e-15  # relative: what a few roundings may come to
 
 
 @kernel(_POINT(_T, _i8, _i8, _f8, _f8, _f8, _f8, _f8, _f8))
@@ -335,10 +337,12 @@ def _solve(
         v_left = v0 + 0.5 * a0 * abs(a0)
         v_max = max(v_max, abs(v_left))
         a_max = max(a_max, abs(a0))
-    # A plan made on the way of another must not turn back because rounding puts its end a hair's breadth too near.
-    if abs(v1 - v_left) <= _SAME * v_max:
+    # A plan made on the way of another must not turn back because rounding has put the end a hair's breadth too near.
+    # What rounding did to the velocities changes the duration by that over the peak acceleration.
+    off = _ROUNDING * (abs(v0) + 0.5 * a0 * a0 + abs(v1))
+    if abs(v1 - v_left) <= _SAME * v_max + off:
         v1 = v_left
-    side, shortest, d_direct = direct(v0, a0, v1, a_max)
+    side, shortest, d_direct, peak = direct(v0, a0, v1, a_max)
     turn = 1.0
     if d < d_direct:
         turn = -1.0
@@ -349,7 +353,8 @@ def _solve(
     v1 *= turn
     side *= turn
     work.v0, work.a0, work.v1, work.d, work.v_max, work.a_max = v0, a0, v1, turn * d, v_max, a_max
-    if abs(d - d_direct) <= _SAME * (scale * (abs(p0) + abs(p1)) + v_max * shortest):
+    close = _SAME * (scale * (abs(p0) + abs(p1)) + v_max * shortest) + abs(v1) * off / max(peak, np.sqrt(off), 1e-150)
+    if abs(d - d_direct) <= close:
         work.fixed = t_brake + shortest
         work.rise = 0.0
         work.cruise = 0.0
@@ -434,7 +439,7 @@ def plan(
     i = 0
     tries = 0
     while i < n_axes:
-        if trajectory[0].work[i].fixed >= duration * (1.0 - _SAME):
+        if trajectory[0].work[i].fixed >= duration * (1.0 - _AT_ONCE):
             _write_fixed(trajectory, i)
         elif not _write_cruise(trajectory, i, duration):
             possible = _write_mixture(trajectory, i, duration)
@@ -502,7 +507,7 @@ def _solve_velocity(
         work.a0 = a + t_jerk * jerk
         work.v1 = v1[i] * scale
         work.a_max = max(a_max[i] * scale, abs(work.a0))
-        _, shortest, _ = direct(work.v0, work.a0, work.v1, work.a_max)
+        _, shortest, _, _ = direct(work.v0, work.a0, work.v1, work.a_max)
         work.fixed = t_jerk + shortest
         if not np.isfinite(work.fixed):
             return _NOT_FINITE
