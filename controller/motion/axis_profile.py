@@ -3,8 +3,8 @@
 Everything here is in units of the jerk limit, so time is the only dimension left: accelerations are a / j_max (s),
 velocities v / j_max (s²) and distances d / j_max (s³). Scalars only; nothing is stored or allocated.
 
-The axis goes from (0, v0, a0) to (d, v1, 0). Its start is *admissible* when |a0| <= A and the velocity that is left once
-the acceleration is taken away, v0 + a0 |a0| / 2, lies within V; `brake` leads any other start there.
+The axis goes from (0, v0, a0) to (d, v1, 0). Its start is *admissible* when |a0| <= A and the velocity that is left
+once the acceleration is taken away, v0 + a0 |a0| / 2, lies within V; `brake` leads any other start there.
 
 For each duration T the displacements that can be reached are an interval [d_min(T), d_max(T)], because motions may be
 mixed: the system is linear and the limits are convex. Its upper end is reached by the jerk 1, 0, -1, 0, -1, 0, 1 (up
@@ -26,6 +26,7 @@ A far motion has one free parameter, first `dip`, then `rise`, then `cruise`:
 import math
 
 from numba.core import types
+from numba.core.types import UniTuple  # type: ignore[attr-defined]
 
 from kinematics.compiled import kernel
 
@@ -38,9 +39,10 @@ _ITERATIONS = 60
 _ROUGHLY = 1e-9  # a Newton step from here on leaves nothing but rounding
 
 _f8 = types.float64
-_3 = types.UniTuple(_f8, 3)
-_4 = types.UniTuple(_f8, 4)
-_7 = types.UniTuple(_f8, 7)
+_3 = UniTuple(_f8, 3)
+_4 = UniTuple(_f8, 4)
+_7 = UniTuple(_f8, 7)
+_8 = UniTuple(_f8, 8)
 
 
 @kernel(_3(_f8, _f8, _f8, _f8))
@@ -102,7 +104,7 @@ def pulse(x: float, a: float, a_max: float) -> tuple[float, float, float, float]
 
 @kernel(_4(_f8, _f8, _f8, _f8))
 def direct(v0: float, a0: float, v1: float, a_max: float) -> tuple[float, float, float, float]:
-    """Return (direction, duration, displacement, peak) of the fastest way from (v0, a0) to (v1, 0), wherever it ends."""
+    """Return (direction, duration, displacement, peak) of the fastest way from (v0, a0) to (v1, 0), wherever it is."""
     v_left = v0 + 0.5 * a0 * abs(a0)
     side = 1.0 if v1 >= v_left else -1.0
     a = side * a0
@@ -237,7 +239,15 @@ def _dip_of_crest(v_left: float, x: float, high: float, a_max: float) -> float:
 
 @kernel(_4(_f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8))
 def far_motion(
-    v0: float, a0: float, v1: float, d: float, v_max: float, a_max: float, rise_low: float, dip_high: float, d_low: float
+    v0: float,
+    a0: float,
+    v1: float,
+    d: float,
+    v_max: float,
+    a_max: float,
+    rise_low: float,
+    dip_high: float,
+    d_low: float,
 ) -> tuple[float, float, float, float]:
     """Return (rise, cruise, dip, duration) of the far motion that covers d, where d_max rises with the duration.
 
@@ -325,7 +335,8 @@ def far_motion_lasting(
     cruise = duration - t_zero - t_1 - t_2
     if cruise >= 0.0:
         return rise, cruise, NO_DIP, d_zero + v_max * (t_1 + t_2 + cruise) - lag_1 - lag_2
-    # The peaks q1, q2 of the two pulses add up to the duration, q1² - q2² = surplus. First as if neither stays at A.
+    # The peaks q1, q2 that the two pulses would have without a limit: q1² - q2² = surplus. First as if neither stays
+    # at A, where they add up to the duration; then as if the higher one does, then both.
     span = duration - t_zero + a
     surplus = v1 - v_left + a * a
     q2 = 0.25 * span - surplus / span
@@ -333,6 +344,7 @@ def far_motion_lasting(
     if max(q1, q2) > a_max:
         if surplus >= 0.0:
             q2 = math.sqrt(max(0.0, a_max * span - surplus)) - a_max
+            q1 = math.sqrt(max(0.0, q2 * q2 + surplus))
         else:
             q1 = math.sqrt(max(0.0, a_max * span + surplus)) - a_max
             q2 = math.sqrt(max(0.0, q1 * q1 - surplus))
@@ -343,8 +355,6 @@ def far_motion_lasting(
     rise = q2 * q2
     if v_left > v1:
         rise = q1 * q1 - a * a
-        if q2 > a_max:
-            rise = q2 * q2 + surplus - a * a
     rise = min(max(rise, 0.0), rise_most)
     _, _, t_1, lag_1 = pulse(start - v_left + rise, a, a_max)
     _, _, t_2, lag_2 = pulse(start - v1 + rise, 0.0, a_max)
@@ -366,11 +376,11 @@ def far_times(
     return q1 - a0, hold_1, q1, cruise, q2, hold_2, q2
 
 
-@kernel(types.UniTuple(_f8, 8)(_f8, _f8, _f8, _f8, _f8, _f8, _f8))
+@kernel(_8(_f8, _f8, _f8, _f8, _f8, _f8, _f8))
 def cruise_motion(
     v0: float, a0: float, v1: float, d: float, duration: float, v_max: float, a_max: float
 ) -> tuple[float, float, float, float, float, float, float, float]:
-    """Return (side, peak, stay, velocity, cruise, side, peak, stay) of the pulse, cruise and pulse that take a duration.
+    """Return (side, peak, stay, velocity, cruise, side, peak, stay) of a pulse, cruise and pulse that take a duration.
 
     The sides are the signs of the first jerk and of the jerk with which the last pulse ends. The cruise is -1 where
     there is no such motion, as near the shortest durations there may not be.

@@ -16,6 +16,7 @@ from enum import IntEnum
 
 import numpy as np
 from numba.core import types
+from numba.core.types import Tuple, UniTuple  # type: ignore[attr-defined]
 
 from controller.motion.axis_profile import (
     NO_DIP,
@@ -25,7 +26,6 @@ from controller.motion.axis_profile import (
     far_motion,
     far_motion_lasting,
     far_times,
-    pulse,
 )
 from kinematics.compiled import Array, array_of, kernel
 
@@ -121,7 +121,7 @@ TRAJECTORY = np.dtype(
 )
 
 _T, _V, _f8, _i8 = array_of(TRAJECTORY), types.float64[:], types.float64, types.int64
-_POINT = types.Tuple((_i8, _f8, _f8, _f8, _f8))  # number of a piece, and t, p, v, a where it begins
+_POINT = Tuple((_i8, _f8, _f8, _f8, _f8))  # number of a piece, and t, p, v, a where it begins
 _OK, _NOT_FINITE, _BAD_LIMITS = int(Status.OK), int(Status.NOT_FINITE), int(Status.BAD_LIMITS)
 _TOO_FAST, _BAD_AXES, _UNSOLVED = int(Status.TARGET_TOO_FAST), int(Status.BAD_AXES), int(Status.UNSOLVED)
 _SIXTH = 1.0 / 6.0
@@ -177,7 +177,7 @@ def _finish(trajectory: Array, i: int, n: int, duration: float, p: float, v: flo
     end.j = 0.0
 
 
-@kernel(types.void(_T, _i8, types.UniTuple(_f8, 7), _f8, _f8, _f8, _f8))
+@kernel(types.void(_T, _i8, UniTuple(_f8, 7), _f8, _f8, _f8, _f8))
 def _write(
     trajectory: Array,
     i: int,
@@ -274,7 +274,7 @@ def _write_mixture(trajectory: Array, i: int, duration: float) -> float:
         work.turn = turn
         work.fixed = t_brake + free
         if work.fixed > duration:
-            return work.fixed
+            return float(work.fixed)
         _write_fixed(trajectory, i)
         return duration
     share = 1.0
