@@ -1,6 +1,6 @@
 """The whole way: the emulated arm moves under the daemon, a recording is made, and `trocar identify` finds the arm.
 
-The arm differs from the controller's model on purpose (mass, balance, friction, rotors), and what it really is, is known.
+The arm differs from the controller's model on purpose (mass, balance, friction, rotors), and what it is, is known.
 """
 
 import importlib.util
