@@ -80,7 +80,8 @@ def test_dynamics_of_every_shipped_arm_equal_pinocchios(name, random_positions):
     arm, model = description.record, pinocchio_model(pin, description)
     if description.file.dynamics is None:  # its file says nothing of masses
         arm, model = with_random_links(description, 1)
-        arm[0]["gravity"] = model.gravity.linear = (0.5, -1.0, -9.0)
+        model.gravity.linear = np.array([0.5, -1.0, -9.0])
+        arm[0]["gravity"] = model.gravity.linear
     check_against_pinocchio(arm, model, description.n_joints, random_positions(arm, 300))
 
 
