@@ -22,6 +22,7 @@ from kinematics.symbolic import Chain, Code, Link, Scalar, jacobian_columns, mak
 __all__ = ["TILE", "Kernels", "TileKernels", "generated_kernels", "generated_tile_kernels"]
 
 TILE = 64  # configurations that are computed side by side: their work space stays in the processor's nearest cache
+DESCRIPTIONS = 32  # whose kernels are kept at hand
 STAMP = 1_000_000_000  # s: every copy of a file carries the same time, as Numba's cache looks at it
 
 KERNELS = '''"""Kernels of the arm {name}; written by kinematics.generated.
@@ -72,6 +73,7 @@ class TileKernels(NamedTuple):
     """How many entries the work space has, one per thread."""
 
 
+@functools.lru_cache(maxsize=DESCRIPTIONS)
 def generated_kernels(description: ArmDescription) -> Kernels:
     """Return an arm's own kernels; the first time on a machine they are compiled, which takes seconds.
 
@@ -96,6 +98,7 @@ def generated_kernels(description: ArmDescription) -> Kernels:
     return Kernels(module.forward, module.jacobian, module.forward_jacobian)
 
 
+@functools.lru_cache(maxsize=DESCRIPTIONS)
 def generated_tile_kernels(description: ArmDescription) -> TileKernels:
     """Return an arm's own kernels for many configurations; see `generated_kernels`. `kinematics.batch` calls them."""
     chain, columns, code, links = _written(description)
@@ -179,7 +182,7 @@ def _indented(width: int, lines: Iterable[str]) -> str:
     return "".join(f"{' ' * width}{line}\n" for line in lines)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2 * DESCRIPTIONS)
 def _imported(stem: str, source: str) -> ModuleType:
     """Return the module of a source text, from a file in a folder that is named after the text.
 
