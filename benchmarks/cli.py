@@ -35,7 +35,7 @@ def bench(
     if unknown:
         raise typer.BadParameter(f"no suite is named {', '.join(unknown)}: choose of {', '.join(known)}")
     settings = Settings(robots=tuple(robots or ()), quick=quick)
-    rows: list["Row"] = []
+    rows: list[Row] = []
     for name in suites or known:
         for row in known[name](settings):
             rows.append(row)

@@ -16,7 +16,7 @@ from kinematics.compiled import CACHE, Array
 
 __all__ = ["RUNS", "BuildError", "build", "eigen_folder", "run"]
 
-RUNS = 3_000
+RUNS = 20_000
 FOLDER = Path(__file__).parent
 BUILD_TIMEOUT = 900.0  # s; Pinocchio's templates take a minute and a half
 RUN_TIMEOUT = 1800.0  # s

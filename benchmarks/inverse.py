@@ -30,7 +30,8 @@ def _reached(problem: Problem, Q: Array, T: Array) -> Array:
     Q = np.ascontiguousarray(np.nan_to_num(Q, nan=1e9, posinf=1e9, neginf=-1e9))
     check = forward_by_pinocchio(problem.description)
     found = check(Q) if check is not None else forward(problem.arm, Q)
-    inside: Array = np.all((Q >= problem.low - LIMIT_TOLERANCE) & (Q <= problem.high + LIMIT_TOLERANCE), axis=1)
+    low, high = problem.low - LIMIT_TOLERANCE, problem.high + LIMIT_TOLERANCE
+    inside: Array = np.all((low <= Q) & (high >= Q), axis=1)
     return inside & agree(found, T)
 
 

@@ -1,12 +1,13 @@
 """This project's own rows: kernels called from Python, in a compiled loop as the cycle does, and over arrays."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba.core import types
 
 from benchmarks.inverse import COLD, WARM, cold_row, solved_warm, warm_row
+from benchmarks.loops import time_both, time_efforts, time_forward, time_inverse
 from benchmarks.pinocchio_peer import forward_by_pinocchio, gravity_by_pinocchio
 from benchmarks.robots import Problem
 from benchmarks.rows import (
@@ -20,23 +21,21 @@ from benchmarks.rows import (
     make_row,
     skip,
     time_calls,
-    time_runs,
+    time_many,
 )
 from kinematics import batch, chain, dynamics, psm
-from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN, INVERSE
-from kinematics.compiled import Array, Part, kernel
+from kinematics.compiled import Array, Part
 from kinematics.description import MAX_AXES, ArmDescription, Family
 from kinematics.generated import generated_kernels
 
 __all__ = ["BATCH", "BATCH_RUNS", "batch_positions", "our_inverse", "rows"]
 
 CALLS = 20_000  # of each function from Python
-RUNS = 3_000  # in the compiled loop
+RUNS = 20_000  # in the compiled loop: long enough for a neighbour on the machine to come and go
+LAPS = 20  # of the path in the loop
 BATCH = 100_000  # configurations at once
 BATCH_RUNS = 50
 TABLES = f"{OURS}, any chain"
-
-f8 = types.float64
 
 
 class OurInverse(NamedTuple):
@@ -66,56 +65,6 @@ def _from_python(description: ArmDescription, kernel: Part) -> Callable[[Array, 
     return solve
 
 
-# The loops write each result over the one before, as the cycle and the peers' C++ do; what is written is checked apart.
-@kernel(types.void(types.FunctionType(FORWARD), ARMS, f8[:, ::1], f8[:, ::1], types.int64, types.int64))
-def _loop(function: Part, arm: Array, Q: Array, out: Array, first: int, count: int) -> None:
-    for i in range(first, first + count):
-        function(arm, Q[i], out)
-
-
-@kernel(
-    types.void(
-        types.FunctionType(FORWARD_JACOBIAN),
-        ARMS,
-        f8[:, ::1],
-        f8[:, ::1],
-        f8[:, ::1],
-        types.int64,
-        types.int64,
-    )
-)
-def _loop_both(function: Part, arm: Array, Q: Array, T: Array, J: Array, first: int, count: int) -> None:
-    for i in range(first, first + count):
-        function(arm, Q[i], T, J)
-
-
-@kernel(types.void(ARMS, f8[:, ::1], f8[::1], types.int64, types.int64))
-def _loop_gravity(arm: Array, Q: Array, effort: Array, first: int, count: int) -> None:
-    for i in range(first, first + count):
-        dynamics.gravity_effort(arm, Q[i], effort)
-
-
-@kernel(
-    types.void(
-        types.FunctionType(INVERSE),
-        ARMS,
-        f8[:, :, ::1],
-        f8[::1],
-        f8[:, ::1],
-        types.int64[::1],
-        types.int64,
-        types.int64,
-    )
-)
-def _loop_inverse(
-    function: Part, arm: Array, T: Array, q: Array, Q: Array, status: Array, first: int, count: int
-) -> None:
-    for i in range(first, first + count):
-        status[i] = function(arm, T[i], q, q)
-        for k in range(q.shape[0]):
-            Q[i, k] = q[k]
-
-
 def rows(problem: Problem, settings: Settings) -> list[Row]:
     """Return our measurements."""
     return [
@@ -136,8 +85,7 @@ def _kernel_rows(
     problem: Problem, settings: Settings, library: str, forward: Part, jacobian: Part, both: Part
 ) -> list[Row]:
     """Return the rows of one set of kernels, from Python and in a loop."""
-    arm, Q, n = problem.arm, problem.Q, problem.n
-    count, runs = settings.count(CALLS), settings.count(RUNS)
+    arm, Q, count = problem.arm, problem.Q, settings.count(CALLS)
     T, T_both = (np.full((len(Q), 4, 4), np.nan) for _ in range(2))
     J, J_both = (np.full((len(Q), 6, MAX_AXES), np.nan) for _ in range(2))
     for i, q in enumerate(Q):
@@ -152,11 +100,19 @@ def _kernel_rows(
         ("FK", solved_T, "python", time_calls(lambda i: forward(arm, Q[i], t), count, len(Q))),
         ("J", solved_J, "python", time_calls(lambda i: jacobian(arm, Q[i], j), count, len(Q))),
         ("FK+J", solved_both, "python", time_calls(lambda i: both(arm, Q[i], t, j), count, len(Q))),
-        ("FK", solved_T, "loop", time_runs(lambda i: _loop(forward, arm, Q, t, i, RUN), runs, len(Q))),
-        ("J", solved_J, "loop", time_runs(lambda i: _loop(jacobian, arm, Q, j, i, RUN), runs, len(Q))),
-        ("FK+J", solved_both, "loop", time_runs(lambda i: _loop_both(both, arm, Q, t, j, i, RUN), runs, len(Q))),
+        ("FK", solved_T, "loop", _timed(settings, time_forward, forward, arm, Q, t)),
+        ("J", solved_J, "loop", _timed(settings, time_forward, jacobian, arm, Q, j)),
+        ("FK+J", solved_both, "loop", _timed(settings, time_both, both, arm, Q, t, j)),
     ]
     return [make_row(task, problem.robot, library, place, solved, us) for task, solved, place, us in measured]
+
+
+def _timed(settings: Settings, loop: Part, *arguments: object) -> Array:
+    """Return µs per call of each run of a loop."""
+    times, timespec = np.empty(settings.count(RUNS)), np.zeros(2, np.int64)
+    loop(*arguments, times[:10], timespec)  # caches and clock rate as they are in a cycle that runs
+    loop(*arguments, times, timespec)
+    return times
 
 
 def _gravity_rows(problem: Problem, settings: Settings) -> list[Row]:
@@ -169,7 +125,7 @@ def _gravity_rows(problem: Problem, settings: Settings) -> list[Row]:
     for q, expected in zip(Q, efforts, strict=True):
         dynamics.gravity_effort(arm, q, effort)
         solved.append(np.abs(effort[: problem.n] - expected).max() < EFFORT_TOLERANCE)
-    times = time_runs(lambda i: _loop_gravity(arm, Q, effort, i, RUN), settings.count(RUNS), len(Q))
+    times = _timed(settings, time_efforts, dynamics.gravity_effort, arm, Q, effort)
     return [make_row("gravity", problem.robot, OURS, "loop", np.array(solved), times)]
 
 
@@ -197,10 +153,9 @@ def _batch_rows(problem: Problem, settings: Settings) -> list[Row]:
     T_check = np.resize(_poses_by_another(problem), (len(Q), 4, 4))
     result = []
     for name, threads in ((OURS, None), (f"{OURS}, 1 thread", 1)):
-        solved = agree(batch.forward(problem.description, Q, threads=threads), T_check)
-        times = time_calls(
-            lambda _, t=threads: batch.forward(problem.description, Q, threads=t), settings.count(BATCH_RUNS), 1
-        )
+        forward = functools.partial(batch.forward, problem.description, Q, threads=threads)
+        solved = agree(forward(), T_check)
+        times = time_many(forward, settings.count(BATCH_RUNS))
         result.append(make_row("FK", problem.robot, name, "batch", solved, times / len(Q)))
     return result
 
@@ -217,22 +172,16 @@ def _inverse_rows(problem: Problem, settings: Settings) -> list[Row]:
         return result
     result.append(warm_row(problem, OURS, _from_python(problem.description, solvers.warm)))
     T = problem.T_path[1:].copy()
-    count = len(T) // RUN * RUN or len(T)
-    run = min(RUN, count)
     Q, status = np.full((len(T), MAX_AXES), np.nan), np.full(len(T), -1)
+    timespec = np.zeros(2, np.int64)
     times = []
-    for _ in range(max(1, settings.count(RUNS) * run // count)):
+    for _ in range(LAPS):
         q = np.zeros(MAX_AXES)
         q[: problem.n] = problem.Q_path[0]
-        times.append(
-            time_runs(
-                lambda i, q=q: _loop_inverse(solvers.warm, problem.arm, T, q, Q, status, i, run),
-                count // run,
-                count,
-                run,
-            )
-        )
+        times.append(np.empty(len(T) // RUN))
+        time_inverse(solvers.warm, problem.arm, T, q, Q, status, times[-1], timespec)
     Q[status != 0] = np.nan
-    solved = solved_warm(problem, Q[:, : problem.n])[:count]
+    asked = len(T) // RUN * RUN
+    solved = solved_warm(problem, Q[:, : problem.n])[:asked]
     result.append(make_row(WARM, problem.robot, OURS, "loop", solved, np.concatenate(times)))
     return result

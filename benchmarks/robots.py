@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.rows import Settings
 from kinematics import chain
 from kinematics.compiled import Array
-from kinematics.description import MAX_AXES, ArmDescription, DescriptionError, load_arm, shipped_arms
+from kinematics.description import MAX_AXES, ArmDescription, load_arm, shipped_arms
 
 __all__ = [
     "PERIOD",
@@ -118,7 +118,9 @@ def _path(rng: np.random.Generator, low: Array, high: Array, velocity_max: Array
     t = PERIOD * np.arange(count)[:, None]
     rate = rng.uniform(1.0, 3.0, len(low))  # rad/s
     amplitude = np.minimum(0.3 * (high - low), PATH_SPEED * velocity_max / rate)
-    return 0.5 * (low + high) + amplitude * np.sin(rate * t + rng.uniform(0.0, 2.0 * np.pi, len(low)))
+    phase = rng.uniform(0.0, 2.0 * np.pi, len(low))
+    path: Array = 0.5 * (low + high) + amplitude * np.sin(rate * t + phase)
+    return path
 
 
 def placements(description: ArmDescription) -> tuple[list[Array], Array]:

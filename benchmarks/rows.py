@@ -10,7 +10,7 @@ import numpy as np
 
 from kinematics.compiled import Array
 
-__all__ = ["OURS", "RUN", "Row", "Settings", "agree", "make_row", "skip", "time_calls", "time_runs"]
+__all__ = ["OURS", "RUN", "Row", "Settings", "agree", "make_row", "skip", "time_calls", "time_many"]
 
 OURS = "trocar"
 RUN = 200  # calls per run in compiled code
@@ -89,9 +89,6 @@ def time_calls(call: Callable[[int], object], count: int, inputs: int) -> Array:
     return times / 1e3
 
 
-def time_runs(call: Callable[[int], object], count: int, inputs: int, run: int = RUN) -> Array:
-    """Return the time per call in each run of compiled code, µs; call(first) works on `run` inputs from there on.
-
-    The entry from Python into each run is not taken off.
-    """
-    return time_calls(lambda k: call(k * run), count, inputs // run) / run
+def time_many(call: Callable[[], object], count: int) -> Array:
+    """Return the time of each call that works on a whole array, µs."""
+    return time_calls(lambda _: call(), count, 1)

@@ -4,6 +4,7 @@ Its functions for elementary transform sequences are C++ underneath; the arm is 
 the constant parts multiplied out by its own `compile`.
 """
 
+import functools
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from benchmarks.inverse import Solver, cold_row, warm_row
 from benchmarks.ours import BATCH_RUNS, batch_positions
 from benchmarks.robots import Problem, placements
-from benchmarks.rows import JACOBIAN_TOLERANCE, Row, Settings, agree, make_row, skip, time_calls
+from benchmarks.rows import JACOBIAN_TOLERANCE, Row, Settings, agree, make_row, skip, time_calls, time_many
 from kinematics.compiled import Array
 
 __all__ = ["rows"]
@@ -67,7 +68,7 @@ def _forward_rows(sequence: Any, name: str, problem: Problem, settings: Settings
     many = batch_positions(problem, settings)
     agree_many = agree(sequence.eval(many), np.resize(problem.T, (len(many), 4, 4)))
     for function in (sequence.eval, sequence.fkine):
-        times = time_calls(lambda _, f=function: f(many), settings.count(BATCH_RUNS), 1) / len(many)
+        times = time_many(functools.partial(function, many), settings.count(BATCH_RUNS)) / len(many)
         made.append(make_row("FK", problem.robot, f"{name} {function.__name__}", "batch", agree_many, times))
     return made
 

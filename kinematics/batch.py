@@ -230,9 +230,8 @@ def _out(out: Array | None, shape: tuple[int, ...]) -> Array:
     if out is None:
         return np.empty(shape)
     if out.shape != shape or out.dtype != np.float64 or not out.flags.c_contiguous or not out.flags.writeable:
-        raise BatchError(
-            f"out is {out.dtype} of shape {out.shape}: allowed is a writeable, C-contiguous float64 array of shape {shape}"
-        )
+        allowed = f"a writeable, C-contiguous float64 array of shape {shape}"
+        raise BatchError(f"out is {out.dtype} of shape {out.shape}: allowed is {allowed}; or leave it out")
     return out
 
 
