@@ -13,7 +13,7 @@ from numba.core.types.containers import UniTuple
 
 from kinematics.compiled import kernel
 
-__all__ = ["LARGEST_FAST", "atan2", "sincos"]
+__all__ = ["LARGEST_FAST", "atan2", "sincos", "small_sincos"]
 
 f8 = types.float64
 
@@ -35,13 +35,11 @@ A9, A10 = -3.65315727442169155270e-02, 1.62858201153657823623e-02
 PI_4_LOW = 3.06161699786838301793e-17  # pi/4 - its nearest double
 
 
-@kernel(UniTuple(f8, 2)(f8))
-def sincos(x: float) -> tuple[float, float]:
-    """Return the sine and the cosine of x, rad."""
-    if not abs(x) < LARGEST_FAST:
-        return math.sin(x), math.cos(x)
+@kernel(UniTuple(f8, 2)(f8), contract=True)
+def small_sincos(x: float) -> tuple[float, float]:
+    """Return the sine and the cosine of x, rad, for |x| < LARGEST_FAST: without a branch, so that loops vectorise."""
     turns = np.floor(x * TWO_OVER_PI + 0.5)
-    quarter = int(turns) & 3
+    quarter = np.int32(turns) & 3
     y = (x - turns * PI_2_HIGH) - turns * PI_2_LOW
     z = y * y
     z2 = z * z
@@ -54,7 +52,15 @@ def sincos(x: float) -> tuple[float, float]:
     return sine, cosine
 
 
-@kernel(f8(f8, f8))
+@kernel(UniTuple(f8, 2)(f8), contract=True)
+def sincos(x: float) -> tuple[float, float]:
+    """Return the sine and the cosine of x, rad."""
+    if not abs(x) < LARGEST_FAST:
+        return math.sin(x), math.cos(x)
+    return small_sincos(x)
+
+
+@kernel(f8(f8, f8), contract=True)
 def atan2(y: float, x: float) -> float:
     """Return the angle of the point (x, y), rad, in [-pi, pi]; 0 for the origin, nan for what is not finite.
 

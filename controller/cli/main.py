@@ -10,11 +10,18 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from controller.cli import arm_commands, daemon_commands, identify_commands, recording_commands, watch
+from controller.cli import (
+    arm_commands,
+    daemon_commands,
+    identify_commands,
+    kinematics_commands,
+    recording_commands,
+    watch,
+)
 
 __all__ = ["app", "main"]
 
-PACKAGES = ("kinematics", "firmware_bridge", "drivers", "telemetry", "controller", "hil", "console")
+PACKAGES = ("kinematics", "firmware_bridge", "drivers", "telemetry", "controller", "hil", "console", "benchmarks")
 ENTRY_POINTS = "trocar.commands"
 
 
@@ -56,7 +63,7 @@ def _options(
     """Take the options that belong to no command."""
 
 
-for _module in (daemon_commands, arm_commands, recording_commands, identify_commands, watch):
+for _module in (daemon_commands, arm_commands, recording_commands, identify_commands, watch, kinematics_commands):
     _module.register(app)
 
 

@@ -20,7 +20,7 @@ from hil.plant import Plant
 from kinematics.description import load_arm
 from kinematics.dynamics import gravity_effort
 
-ARM = "psm_classic_lnd"
+ARM = "psm_classic"
 POSES = 8
 EXAMPLE = Path(__file__).parents[2] / "examples" / "identify_arm.py"
 
