@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import optimize
 
 from kinematics.compiled import Array
+from kinematics.consistent import consistent_parameters
 from kinematics.description import ArmDescription
-from kinematics.pseudo_inertia import link_roots, links_about
 from kinematics.regressor import (
     PARAMETERS,
     Base,
@@ -32,10 +31,9 @@ ROUNDS = 6  # of estimating the noise and solving again
 NORMAL_95 = 1.959964
 RANK_TOLERANCE = 1e-7
 EXCITED = 0.05  # of an axis's effort_max: what a parameter may leave unknown of it, anywhere within the limits
-LINK_SPREAD = 0.5  # standard deviation of a link's ten about the file's, in units of the link's own size
-UNKNOWN = 0.1  # of effort_max: standard deviation, at full velocity or acceleration, of what the file gives as zero
+UNKNOWN = 0.1  # of effort_max: how large, at full velocity or acceleration, may be what the file gives as zero
 MIN_MOMENTS = 50  # in which an axis must slide
-MIN_GAIN = 0.05  # of the misfit that the inertias must take away to be fitted
+MIN_GAIN = 0.1  # of some axis's misfit that the inertias must take away to be fitted
 
 
 class Estimate(NamedTuple):
@@ -130,8 +128,8 @@ def identify(
     at_actuators = bool(arm[0]["friction_at_actuators"])
     A = arm[0]["actuator_from_joint"][:n_axes, :n_axes]
     if np.count_nonzero(A - np.diag(np.diag(A))):
-        misfit = {place: _misfit(arm, signals, fitted, place) for place in (False, True)}
-        at_actuators = misfit[True] < misfit[False]
+        at_joints, there = (_misfit(_model(arm, signals, place).X, signals, fitted) for place in (False, True))
+        at_actuators = bool(np.log(there).sum() < np.log(at_joints).sum())
 
     model = _model(arm, signals, at_actuators)
     static = _is_static(model, signals, fitted)
@@ -207,37 +205,39 @@ def _inertial_known(arm: Array, signals: Signals, model: _Model) -> Array:
 
 
 def _is_static(model: _Model, signals: Signals, fitted: Array) -> bool:
-    """Whether the accelerations show nothing: with the links' inertias and without, the misfit is nearly the same."""
+    """Whether the accelerations show nothing: no axis is explained better with the links' inertias than without."""
     n_axes = model.X.shape[1]
-    rows = signals.slides[:, :n_axes] & fitted[:, None]
-    scale = _effort_scale(signals, rows)
     count = model.X.shape[2] - 3 * n_axes
     links = count - n_axes  # before the rotors
     moments = [k for k in range(count) if k >= links or k % 10 >= 4]  # second moments and rotors
-    without = np.delete(model.X, moments, axis=2)
-    misfits = [_residual_norm(X, signals.effort[:, :n_axes], rows, scale) for X in (without, model.X)]
-    return misfits[1] > (1.0 - MIN_GAIN) * misfits[0]
+    without = _misfit(np.delete(model.X, moments, axis=2), signals, fitted)
+    return bool((_misfit(model.X, signals, fitted) > (1.0 - MIN_GAIN) * without).all())
 
 
-def _misfit(arm: Array, signals: Signals, fitted: Array, at_actuators: bool) -> float:
-    model = _model(arm, signals, at_actuators)
-    n_axes = model.X.shape[1]
+def _misfit(X: Array, signals: Signals, fitted: Array) -> Array:
+    """Return the median size of each axis's residual, (n_axes,), after a fit that outliers hardly pull at."""
+    n_axes = X.shape[1]
     rows = signals.slides[:, :n_axes] & fitted[:, None]
-    return _residual_norm(model.X, signals.effort[:, :n_axes], rows, _effort_scale(signals, rows))
-
-
-def _effort_scale(signals: Signals, rows: Array) -> Array:
-    """Return the rms effort of each axis over the rows used, never zero."""
-    effort = signals.effort[:, : rows.shape[1]]
-    scale: Array = np.maximum(np.sqrt((effort**2 * rows).sum(axis=0) / np.maximum(rows.sum(axis=0), 1)), 1e-12)
+    axis = np.nonzero(rows)[1]
+    W, y = X[rows], signals.effort[:, :n_axes][rows]
+    weight = np.ones(len(y))
+    scale = np.array(
+        [max(float(np.sqrt(np.mean(y[axis == i] ** 2))), 1e-12) if (axis == i).any() else 1.0 for i in range(n_axes)]
+    )
+    left = y
+    for _ in range(3):
+        A = W * (weight / scale[axis])[:, None]
+        size = np.linalg.norm(A, axis=0)
+        shown = size > 0.0
+        solution = np.linalg.lstsq(A[:, shown] / size[shown], y * weight / scale[axis], rcond=RANK_TOLERANCE)[0]
+        left = y - W[:, shown] @ (solution / size[shown])
+        scale = np.array([_median_size(left[axis == i]) for i in range(n_axes)])
+        weight = (1.0 + (left / scale[axis]) ** 2) ** -0.25
     return scale
 
 
-def _residual_norm(X: Array, y: Array, rows: Array, scale: Array) -> float:
-    W, z = (X / scale[:, None])[rows], (y / scale)[rows]
-    size = np.linalg.norm(W, axis=0)
-    W = W[:, size > 0.0] / size[size > 0.0]
-    return float(np.linalg.norm(z - W @ np.linalg.lstsq(W, z, rcond=RANK_TOLERANCE)[0]))
+def _median_size(x: Array) -> float:
+    return max(float(np.median(np.abs(x))), 1e-12) if len(x) else 1.0
 
 
 # --- the linear fit
@@ -332,36 +332,17 @@ def _shared(residual: Array) -> float:
     return float(1.0 + 2.0 * correlation[1:end].sum())
 
 
-# --- links that can exist
-
-
 def _consistent(arm: Array, linear: _Linear, old: Array, at_actuators: bool) -> Array:
-    """Return the parameters nearest to the measured efforts and to the file, of links that can exist, (P,)."""
+    """Return the parameters nearest to the measured efforts and to the file that an arm can have, (P,)."""
     n, n_axes = int(arm[0]["n_joints"]), int(arm[0]["n_axes"])
-    roots = link_roots(old[: 10 * n])
-    place = arm[0]["joint_from_actuator"][:n_axes, :n_axes] if at_actuators else np.eye(n_axes)
     A, C = arm[0]["actuator_from_joint"][:n_axes, :n_axes], arm[0]["joint_from_actuator"][:n_axes, :n_axes]
     effort, velocity, acceleration = (arm[0][f"{k}_max"][:n_axes] for k in ("effort", "velocity", "acceleration"))
-    unknown = UNKNOWN * np.abs(place.T) @ effort
-    rotor = UNKNOWN * (np.abs(C.T) @ effort) / (np.abs(A) @ acceleration)
-    spread = np.concatenate([rotor, unknown, unknown / (np.abs(np.linalg.inv(place)) @ velocity), UNKNOWN * effort])
-    mean = old[10 * n :]
-    spread = np.maximum(spread, mean)
-    count = 10 * n + 3 * n_axes  # links, rotors, friction; then the offsets, the only ones that may be negative
-
-    def parameters(x: Array) -> Array:
-        return np.concatenate(
-            [links_about(x[: 10 * n], roots), spread[: 3 * n_axes] * x[10 * n : count] ** 2, x[count:]]
-        )
-
-    def residual(x: Array) -> Array:
-        p = parameters(x)
-        misfit = linear.information @ p - linear.target
-        return np.concatenate([misfit, x[: 10 * n] / LINK_SPREAD, (p[10 * n :] - mean) / spread])
-
-    roots_of_mean = np.sqrt(np.maximum(mean[: 3 * n_axes] / spread[: 3 * n_axes], 0.01))
-    start = np.concatenate([np.zeros(10 * n), roots_of_mean, np.zeros(n_axes)])
-    return parameters(optimize.least_squares(residual, start, method="lm").x)
+    at_motors = np.abs(C.T) @ effort
+    rotors = UNKNOWN * at_motors / (np.abs(A) @ acceleration)
+    coulomb = UNKNOWN * (at_motors if at_actuators else effort)
+    viscous = coulomb / (np.abs(A) @ velocity if at_actuators else velocity)
+    spread = np.concatenate([rotors, coulomb, viscous, np.full(n_axes, np.inf)])
+    return consistent_parameters(linear.information, linear.target, old, spread, n)
 
 
 # --- what is told
