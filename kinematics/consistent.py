@@ -4,9 +4,9 @@ A link with mass m, first moment h and inertia I about an origin can exist if an
 
     J = [[tr(I)/2 1 - I, h], [h^T, m]]
 
-is positive definite (Wensing, Kim and Slotine 2018): then m > 0, I is positive definite about the centre of mass, and no
-principal moment is larger than the sum of the others. Distance from the old link is the divergence of Lee, Wensing and
-Park (2020), D = tr(J_old^-1 J) - log det(J_old^-1 J) - 4: it has no units, needs no frame, and grows without bound
+is positive definite (Wensing, Kim and Slotine 2018): then m > 0, I is positive definite about the centre of mass, and
+no principal moment is larger than the sum of the others. Distance from the old link is the divergence of Lee, Wensing
+and Park (2020), D = tr(J_old^-1 J) - log det(J_old^-1 J) - 4: it has no units, needs no frame, and grows without bound
 towards what cannot exist, so one convex problem gives both.
 """
 
@@ -18,6 +18,8 @@ __all__ = ["consistent_parameters", "pseudo_inertia", "started_links"]
 
 LINK_SPREAD = 0.5  # relative, roughly: how far from the old link a new one is expected to be
 FLOOR = 1e-3  # of a scalar's spread: where one begins that was zero, and about where it stays if nothing is known
+GUESSED_MASS, GUESSED_RADIUS = 0.1, 0.05  # kg, m: of a link that the file gives no mass
+GUESSED_WEIGHT = 1e-3  # of such a guess, beside 1 / LINK_SPREAD² of what somebody wrote into the file
 ITERATIONS = 200  # Newton's: 20 to 40 are usual
 DECREMENT = 1e-9  # half the square of Newton's decrement, in units of the weighted misfit
 
@@ -33,17 +35,16 @@ _BASIS = np.array([pseudo_inertia(unit) for unit in np.eye(10)])  # J is linear 
 
 
 def started_links(p: Array) -> Array:
-    """Return links, (10 n,), that can exist: those given, or with a little mass and extent where they have none."""
+    """Return links, (10 n,), that can exist: those given, with a little extent where they have none; or a guess."""
     links = p.reshape(-1, 10).copy()
-    little = max(1e-3 * links[:, 0].sum(), 1e-3)  # kg
     for link in links:
-        mass = max(link[0], little)
         if link[0] <= 0.0:
-            link[0] = mass
+            link[:] = 0.0
+            link[0], link[4:7] = GUESSED_MASS, 2.0 * GUESSED_MASS * GUESSED_RADIUS**2
         J = pseudo_inertia(link)
         spread = J[:3, :3] - np.outer(J[:3, 3], J[:3, 3]) / J[3, 3]  # second moments about the centre of mass
-        if np.linalg.eigvalsh(spread)[0] < 1e-12 * mass:
-            link[4:7] += 2e-6 * mass  # a millimetre around the centre in each direction
+        if np.linalg.eigvalsh(spread)[0] < 1e-12 * link[0]:
+            link[4:7] += 2e-6 * link[0]  # a millimetre around the centre in each direction
     return links.ravel()
 
 
@@ -69,7 +70,7 @@ def consistent_parameters(R: Array, z: Array, old: Array, spread: Array, n_links
     was = old[links:]
     known = was > FLOOR * scale
     m, b = np.where(known, was, scale), np.where(known, 1.0, FLOOR)
-    weight = np.concatenate([np.full(n_links, 1.0 / LINK_SPREAD**2), np.ones(1)])
+    weight = np.where(old[:links:10] > 0.0, 1.0 / LINK_SPREAD**2, GUESSED_WEIGHT)
 
     def cost(p: Array) -> float:
         total = 0.5 * float(np.sum((R @ p - z) ** 2))

@@ -31,7 +31,8 @@ def identify(
         typer.Option("--arm", "-a", help="The arm: a shipped name or a file; default: by the axes.", metavar="ARM"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the arm's file with the fitted values.", metavar="FILE")
+        Path | None,
+        typer.Option("--output", "-o", help="Write an arm's file with the fitted values.", metavar="FILE"),
     ] = None,
     cutoff: Annotated[float, typer.Option(help="Of the low-pass filter, Hz: above the motion.")] = 10.0,
     robust: Annotated[bool, typer.Option("--robust", help="Give outliers less weight: touches, a hand.")] = False,
@@ -42,7 +43,7 @@ def identify(
     Every axis should go through most of its range, both ways and at several speeds, free of contact:
     examples/identify_arm.py makes such a motion. A quarter of the recording is not fitted but predicted.
     """
-    from kinematics.fitted_file import dynamics_toml, replace_dynamics
+    from kinematics.fitted_file import fitted_arm_toml
     from kinematics.identify import as_json as figures
     from kinematics.identify import identify as fit_dynamics
     from telemetry.recording import load
@@ -57,8 +58,8 @@ def identify(
     fit = fit_dynamics(description, segments, period, cutoff=cutoff, loss="soft_l1" if robust else "linear")
     if output is not None:
         today = datetime.date.today().isoformat()
-        block = dynamics_toml(description, fit.arm, f"identified from {recording.name}, {today}; held: {_held(fit)}")
-        output.write_text(replace_dynamics(description.path.read_text(encoding="utf-8"), block), encoding="utf-8")
+        source = f"identified from {recording.name}, {today}; held: {_held(fit)}"
+        output.write_text(fitted_arm_toml(description, fit.arm, source), encoding="utf-8")
         _check_written(output)
     if as_json:
         import msgspec

@@ -20,7 +20,7 @@ def test_without_evidence_the_links_stay_what_they_were(old):
     n = len(old) // 10
     found = consistent_parameters(np.zeros((1, len(old))), np.zeros(1), old, np.zeros(0), n)
     size = np.abs(old.reshape(n, 10)).max(axis=0)
-    assert np.abs(found - old).reshape(n, 10).max(axis=0) <= pytest.approx(1e-6 * size)
+    assert (np.abs(found - old).reshape(n, 10).max(axis=0) <= 1e-5 * size).all()
 
 
 def test_strong_evidence_of_a_link_that_can_exist_is_followed(old):
@@ -53,10 +53,14 @@ def test_scalars_stay_positive_known_ones_stay_and_signed_ones_follow(old):
     assert found[3] == pytest.approx(-0.2)
 
 
-def test_a_link_without_mass_begins_with_a_little():
+def test_a_link_without_mass_begins_as_a_guess_and_follows_weak_evidence():
     parameters = np.zeros(20)
     parameters[:10] = [2.0, 0.0, 0.2, 0.0, 0.03, 0.01, 0.03, 0.0, 0.0, 0.0]
-    found = started_links(parameters).reshape(2, 10)
-    assert np.array_equal(found[0], parameters[:10])
-    assert 0.0 < found[1, 0] <= 0.01
-    assert all(exists(link) for link in found)
+    start = started_links(parameters).reshape(2, 10)
+    assert np.array_equal(start[0], parameters[:10])
+    assert all(exists(link) for link in start)
+    R = np.zeros((2, 20))
+    R[0, 0], R[1, 10] = 1.0, 1.0  # both masses are said to be 1 kg, with a standard deviation of 1 kg
+    found = consistent_parameters(R, np.ones(2), parameters, np.zeros(0), 2)
+    assert 1.3 < found[0] < 1.9  # the file says 2 kg, and is as good a witness
+    assert abs(found[10] - 1.0) < 0.2  # and here it knows nothing

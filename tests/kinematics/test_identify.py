@@ -5,7 +5,7 @@ import pytest
 
 from kinematics.consistent import pseudo_inertia
 from kinematics.description import load_arm
-from kinematics.fitted_file import dynamics_toml, replace_dynamics
+from kinematics.fitted_file import fitted_arm_toml
 from kinematics.identify import IdentifyError, Segment, as_json, identify
 from kinematics.regressor import base_parameters, inertial_parameters, regressor, set_inertial_parameters
 from kinematics.signals import condition, split
@@ -167,6 +167,29 @@ def test_outliers_weigh_less_with_a_robust_loss(standard_description):
     assert error("soft_l1") < 0.6 * error("linear")
 
 
+def test_an_arm_without_any_dynamics_but_gravity_is_found_too(standard_description, tmp_path):
+    """No masses, no friction in its file: what the motion shows is all that there is."""
+    true = other_body(standard_description)
+    empty = standard_description.record
+    for name in ("mass", "com", "inertia", "coulomb", "viscous"):
+        empty[0][name] = 0.0
+    path = tmp_path / "empty.toml"
+    path.write_text(fitted_arm_toml(standard_description, empty, "nothing is known"))
+    fit = identify(load_arm(path), [record(true, *motion(true))], PERIOD)
+    np.testing.assert_allclose(fit.arm[0]["coulomb"][:3], true[0]["coulomb"][:3], rtol=0.05)
+    for error in fit.errors:
+        assert error.after < 0.3 * NOISE * 100.0
+
+
+def test_an_arm_without_gravity_is_refused(standard_description, tmp_path):
+    arm = standard_description.record
+    text = fitted_arm_toml(standard_description, arm, "weightless").replace("[1.0, -2.0, -9.0]", "[0.0, 0.0, 0.0]")
+    path = tmp_path / "weightless.toml"
+    path.write_text(text)
+    with pytest.raises(IdentifyError, match=r"has no gravity.*give dynamics\.gravity"):
+        identify(load_arm(path), [record(arm, *motion(arm))], PERIOD)
+
+
 def test_held_out_blocks_are_whole_and_apart_from_what_is_fitted(standard_description):
     arm = standard_description.record
     signals = condition(arm, [record(arm, *motion(arm, 20.0)), record(arm, *motion(arm, 11.0))], PERIOD)
@@ -223,22 +246,11 @@ def test_written_file_reads_back_as_the_record(description, tmp_path):
     set_inertial_parameters(arm, p)
     arm[0]["friction_at_actuators"] = 1
     path = tmp_path / "fitted.toml"
-    text = description.path.read_text()
-    path.write_text(replace_dynamics(text, dynamics_toml(description, arm, 'from "a" test')))
+    path.write_text(fitted_arm_toml(description, arm, 'from "a" test \\ µ'))
     read = load_arm(path)
     for name in arm.dtype.names:
         assert np.abs(read.record[0][name] - arm[0][name]).max() < 1e-10, name
-    assert read.file.dynamics.source == 'from "a" test'
-    assert read.file.axes == description.file.axes
-
-
-def test_a_file_without_dynamics_gets_them_at_its_end():
-    text = '# top\nname = "x"\n\n[tip]\nmatrix = [] # not [dynamics]\n'
-    assert replace_dynamics(text, "[dynamics]\ngravity = 1\n") == text + "\n[dynamics]\ngravity = 1\n"
-
-
-def test_comments_above_a_dynamics_table_go_and_those_above_another_stay():
-    before, after = "# a\n[one]\nx = 1\n\n", "# b\n[two]\ny = 2\n# end\n"
-    text = f"{before}# old\n[dynamics]\ng = 1\n# older\n[[dynamics.links]]\nm = 1\n\n{after}"
-    expected = f"{before}[dynamics]\ng = 2\n\n{after}"
-    assert replace_dynamics(text, "[dynamics]\ng = 2\n") == expected
+    assert read.file.dynamics.source == 'from "a" test \\ µ'
+    for name in ("axes", "tip", "actuators", "family", "convention"):
+        assert getattr(read.file, name) == getattr(description.file, name)
+    assert read.title == description.title
