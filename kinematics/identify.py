@@ -410,7 +410,7 @@ def _estimates(
             fitted=float(is_),
             unconstrained=float(value) if shown else float(was),
             half_width=float(half),
-            excited=bool(half * worst_ <= EXCITED),
+            excited=bool(worst_ == 0.0 or half * worst_ <= EXCITED),
         )
         for name, combination, was, is_, value, half, shown, worst_ in zip(
             names,
