@@ -28,7 +28,9 @@ def identify(
     recording: Annotated[Path, typer.Argument(help="A recording of the arm in motion (.mcap).")],
     arm: Annotated[
         str | None,
-        typer.Option("--arm", "-a", help="The arm: a shipped name or a file; default: by the axes.", metavar="ARM"),
+        typer.Option(
+            "--arm", "-a", help="The arm: a shipped name or a file; default: the recorded one.", metavar="ARM"
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -108,26 +110,31 @@ def segments_of(recording: "Recording") -> "tuple[list[Segment], float]":
 
 
 def _description(recording: "Recording", arm: str | None) -> "ArmDescription":
-    """Return the arm asked for, or the shipped one that has the recording's axes."""
+    """Return the arm asked for; or the one that the recording names; or else the shipped one that has its axes."""
     from kinematics.description import load_arm, shipped_arms
 
-    if arm is not None:
-        description = load_arm(arm)
+    def refuse(found: str) -> typer.BadParameter:
+        return typer.BadParameter(
+            f"{found}: say which arm it was, by name or by the path of its file", param_hint="--arm"
+        )
+
+    axes = f"the recording of {recording.arm} has the axes {', '.join(recording.axes)}"
+    named = arm or recording.metadata.get("description")
+    if named:
+        try:
+            description = load_arm(named)
+        except ValueError as error:
+            if arm:
+                raise
+            raise refuse(
+                f"the recording names the arm's description {named!r}, which cannot be used ({error})"
+            ) from error
         if description.axis_names != recording.axes:
-            raise typer.BadParameter(
-                f"{description.name} has the axes {', '.join(description.axis_names)}, but the recording those of "
-                f"{recording.arm}: {', '.join(recording.axes)}: give the arm that was recorded",
-                param_hint="--arm",
-            )
+            raise refuse(f"{axes}, but {description.name} has {', '.join(description.axis_names)}")
         return description
     fitting = [found for found in map(load_arm, shipped_arms()) if found.axis_names == recording.axes]
     if len(fitting) != 1:
-        names = ", ".join(found.name for found in fitting) or "none of the shipped arms"
-        raise typer.BadParameter(
-            f"the recording of {recording.arm} has the axes {', '.join(recording.axes)}, as {names}: say which arm it "
-            "was, by name or by the path of its file",
-            param_hint="--arm",
-        )
+        raise refuse(f"{axes}, as {', '.join(found.name for found in fitting) or 'none of the shipped arms'}")
     return fitting[0]
 
 

@@ -28,7 +28,7 @@ def trocar():
 def record(monkeypatch, tmp_path):
     """Make what a recording would give of an arm that moves like sines, with changes; returns its path."""
 
-    def make(seconds=12.0, axes=None, **changes):
+    def make(seconds=12.0, axes=None, description_=None, **changes):
         description = load_arm(ARM)
         a, n = description.record[0], description.n_axes
         count = round(seconds * 1e9 / PERIOD_NS)
@@ -44,11 +44,17 @@ def record(monkeypatch, tmp_path):
             s[name] = value
         names = ",".join(axes or description.axis_names)
         path = tmp_path / "run.mcap"
-        made = Recording(path=path, records={"sample": s}, metadata={"arm": "PSM1", "axes": names}, complete=True)
+        metadata = {"arm": "PSM1", "axes": names} | ({"description": description_} if description_ else {})
+        made = Recording(path=path, records={"sample": s}, metadata=metadata, complete=True)
         monkeypatch.setattr(recordings, "load", lambda path: made)
         return path
 
     return make
+
+
+def unboxed(result):
+    """The message of a wrong use, out of the frame that it is printed in."""
+    return " ".join(result.output.replace("│", "").split())
 
 
 def test_a_file_that_is_no_recording_is_one_message_and_exit_code_1(trocar, tmp_path):
@@ -83,10 +89,17 @@ def test_a_recording_of_other_axes_asks_which_arm_it_was(trocar, record):
     path = record(axes=["one", "two"])
     unknown = trocar(path)
     assert unknown.exit_code == 2
-    assert "one, two" in " ".join(unknown.output.replace("│", "").split())
+    assert "one, two, as none of the shipped arms: say which arm it was" in unboxed(unknown)
     wrong = trocar(path, "--arm", ARM)
     assert wrong.exit_code == 2
-    assert "give the arm that was recorded" in " ".join(wrong.output.replace("│", "").split())
+    assert f"one, two, but {load_arm(ARM).name} has yaw," in unboxed(wrong)
+
+
+def test_the_arm_is_the_one_that_the_recording_names(trocar, record):
+    assert trocar(record(20.0, description_=ARM)).exit_code == 0
+    gone = trocar(record(20.0, description_="/gone/mine.toml"))
+    assert gone.exit_code == 2
+    assert "names the arm's description '/gone/mine.toml', which cannot be used" in unboxed(gone)
 
 
 def test_an_existing_file_is_not_written_over(trocar, record, tmp_path):
