@@ -222,6 +222,7 @@ class Daemon:
             arguments = ["telemetry.recorder", "--output", str(self.recording.absolute()), *rings, *lockstep]
             arguments += ["--arm", self.config.arm.name, "--axes", ",".join(arm.axis_names)]
             arguments += ["--axis-kinds", ",".join(arm.axis_types)]
+            arguments += ["--metadata", f"description={self.config.arm.description}"]
             arguments += ["--slot", str(RECORDER_SLOT), "--from-start", "--status", str(self.run_dir.recorder)]
             self._children["recorder"] = _Child("recorder", arguments, GRACE, rig_is_there)
         self._children["core"] = _Child("core", ["controller.core", path, *lockstep], 0, rig_is_there)

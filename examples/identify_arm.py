@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from controller.client import Arm
 
 PART_OF_RANGE = 0.7
-SPEEDS = (1.0, 0.3, 0.6, 0.15)  # parts of the joints' limits, in turn
+SPEEDS = (1.0, 0.4, 0.7, 0.25)  # parts of the joints' limits, in turn
 POSES = 16
 
 

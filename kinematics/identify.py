@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import optimize
 
 from kinematics.compiled import Array
+from kinematics.consistent import consistent_parameters
 from kinematics.description import ArmDescription
-from kinematics.pseudo_inertia import link_roots, links_about
 from kinematics.regressor import (
     PARAMETERS,
     Base,
@@ -28,14 +27,14 @@ __all__ = ["AxisErrors", "Estimate", "Fit", "IdentifyError", "Loss", "Segment", 
 
 Loss = Literal["linear", "soft_l1"]
 
-ROUNDS = 6  # of estimating the noise and solving again
+ROUNDS = 5  # of estimating the noise and solving again
 NORMAL_95 = 1.959964
 RANK_TOLERANCE = 1e-7
 EXCITED = 0.05  # of an axis's effort_max: what a parameter may leave unknown of it, anywhere within the limits
-LINK_SPREAD = 0.5  # standard deviation of a link's ten about the file's, in units of the link's own size
-UNKNOWN = 0.1  # of effort_max: standard deviation, at full velocity or acceleration, of what the file gives as zero
+UNKNOWN = 0.1  # of effort_max: how large, at full velocity or acceleration, may be what the file gives as zero
 MIN_MOMENTS = 50  # in which an axis must slide
-MIN_GAIN = 0.05  # of the misfit that the inertias must take away to be fitted
+FIRST_SMOOTHING = 0.01  # of velocity_max: the smoothing velocity of an axis whose file has no friction
+MIN_GAIN = 0.1  # of some axis's misfit that the inertias must take away to be fitted
 
 
 class Estimate(NamedTuple):
@@ -116,7 +115,7 @@ def identify(
     Raises:
         IdentifyError: The recording does not serve; the message says why.
     """
-    arm = description.record
+    arm = _believed(description)
     n, n_axes = description.n_joints, description.n_axes
     signals = condition(arm, segments, period, cutoff)
     fitted, held_out = split(signals)
@@ -130,12 +129,12 @@ def identify(
     at_actuators = bool(arm[0]["friction_at_actuators"])
     A = arm[0]["actuator_from_joint"][:n_axes, :n_axes]
     if np.count_nonzero(A - np.diag(np.diag(A))):
-        misfit = {place: _misfit(arm, signals, fitted, place) for place in (False, True)}
-        at_actuators = misfit[True] < misfit[False]
+        at_joints, there = (_misfit(_model(arm, signals, place).X, signals, fitted) for place in (False, True))
+        at_actuators = bool(np.log(there).sum() < np.log(at_joints).sum())
 
     model = _model(arm, signals, at_actuators)
     static = _is_static(model, signals, fitted)
-    base = base_parameters(arm, description.axis_names[:n], description.actuator_names, static=static)
+    base = base_parameters(arm, description.axis_names[:n], _actuators(description), static=static)
     known = _inertial_known(arm, signals, model) if static else np.zeros(signals.effort[:, :n_axes].shape)
     X = _model(arm, _at_rest(signals), at_actuators, signs=signals).X if static else model.X
     y = signals.effort[:, :n_axes] - known
@@ -149,10 +148,10 @@ def identify(
     record[0]["viscous"][:n_axes] = new[count + n_axes : count + 2 * n_axes]
     record[0]["friction_at_actuators"] = at_actuators
 
-    places = description.actuator_names if at_actuators else description.axis_names
+    places = _actuators(description) if at_actuators else description.axis_names
     held = [place for k, place in enumerate(places) if not linear.shown[base.matrix.shape[0] + k]]
-    estimates = _estimates(description, base, linear, model.parameters, new, at_actuators, static)
-    errors = _errors(description, signals, model, new, rows & held_out[:, None], at_actuators)
+    estimates = _estimates(description, arm, base, linear, model.parameters, new, at_actuators, static)
+    errors = _errors(description, arm, signals, model, new, rows & held_out[:, None])
     return Fit(
         arm=record,
         estimates=estimates,
@@ -164,6 +163,26 @@ def identify(
         seconds=BLOCK * len(np.unique(signals.block)),
         warnings=_warnings(estimates, errors, held, linear, static),
     )
+
+
+def _actuators(description: ArmDescription) -> tuple[str, ...]:
+    """Return the actuators' names; the axes' where the file knows of none, each its own."""
+    return description.actuator_names or description.axis_names
+
+
+def _believed(description: ArmDescription) -> Array:
+    """Return the record of what the file says; where it has no friction, with a smoothing velocity that will do."""
+    arm = description.record
+    if not arm[0]["gravity"].any():
+        raise IdentifyError(
+            f"{description.path}: the arm {description.name} has no gravity, so that no motion shows what it weighs: "
+            "give dynamics.gravity, the acceleration in the base frame, in the arm's file"
+        )
+    none = (arm[0]["coulomb"] == 0.0) & (arm[0]["viscous"] == 0.0)
+    arm[0]["friction_smoothing"] = np.where(
+        none & (arm[0]["velocity_max"] > 0.0), FIRST_SMOOTHING * arm[0]["velocity_max"], arm[0]["friction_smoothing"]
+    )
+    return arm
 
 
 # --- the linear model
@@ -207,37 +226,40 @@ def _inertial_known(arm: Array, signals: Signals, model: _Model) -> Array:
 
 
 def _is_static(model: _Model, signals: Signals, fitted: Array) -> bool:
-    """Whether the accelerations show nothing: with the links' inertias and without, the misfit is nearly the same."""
+    """Whether the accelerations show nothing: no axis is explained better with the links' inertias than without."""
     n_axes = model.X.shape[1]
-    rows = signals.slides[:, :n_axes] & fitted[:, None]
-    scale = _effort_scale(signals, rows)
     count = model.X.shape[2] - 3 * n_axes
     links = count - n_axes  # before the rotors
     moments = [k for k in range(count) if k >= links or k % 10 >= 4]  # second moments and rotors
-    without = np.delete(model.X, moments, axis=2)
-    misfits = [_residual_norm(X, signals.effort[:, :n_axes], rows, scale) for X in (without, model.X)]
-    return misfits[1] > (1.0 - MIN_GAIN) * misfits[0]
+    without = _misfit(np.delete(model.X, moments, axis=2), signals, fitted)
+    return bool((_misfit(model.X, signals, fitted) > (1.0 - MIN_GAIN) * without).all())
 
 
-def _misfit(arm: Array, signals: Signals, fitted: Array, at_actuators: bool) -> float:
-    model = _model(arm, signals, at_actuators)
-    n_axes = model.X.shape[1]
+def _misfit(X: Array, signals: Signals, fitted: Array) -> Array:
+    """Return the median size of each axis's residual, (n_axes,), after a fit that outliers hardly pull at."""
+    n_axes = X.shape[1]
     rows = signals.slides[:, :n_axes] & fitted[:, None]
-    return _residual_norm(model.X, signals.effort[:, :n_axes], rows, _effort_scale(signals, rows))
-
-
-def _effort_scale(signals: Signals, rows: Array) -> Array:
-    """Return the rms effort of each axis over the rows used, never zero."""
-    effort = signals.effort[:, : rows.shape[1]]
-    scale: Array = np.maximum(np.sqrt((effort**2 * rows).sum(axis=0) / np.maximum(rows.sum(axis=0), 1)), 1e-12)
+    axis = np.nonzero(rows)[1]
+    W, y = X[rows], signals.effort[:, :n_axes][rows]
+    weight = np.ones(len(y))
+    scale = np.array(
+        [max(float(np.sqrt(np.mean(y[axis == i] ** 2))), 1e-12) if (axis == i).any() else 1.0 for i in range(n_axes)]
+    )
+    left = y
+    for _ in range(3):
+        A = W * (weight / scale[axis])[:, None]
+        R, z = _triangle(A, y * weight / scale[axis])
+        size = np.linalg.norm(R, axis=0)
+        shown = size > 0.0
+        solution = np.linalg.lstsq(R[:, shown] / size[shown], z, rcond=RANK_TOLERANCE)[0]
+        left = y - W[:, shown] @ (solution / size[shown])
+        scale = np.array([_median_size(left[axis == i]) for i in range(n_axes)])
+        weight = (1.0 + (left / scale[axis]) ** 2) ** -0.25
     return scale
 
 
-def _residual_norm(X: Array, y: Array, rows: Array, scale: Array) -> float:
-    W, z = (X / scale[:, None])[rows], (y / scale)[rows]
-    size = np.linalg.norm(W, axis=0)
-    W = W[:, size > 0.0] / size[size > 0.0]
-    return float(np.linalg.norm(z - W @ np.linalg.lstsq(W, z, rcond=RANK_TOLERANCE)[0]))
+def _median_size(x: Array) -> float:
+    return max(float(np.median(np.abs(x))), 1e-12) if len(x) else 1.0
 
 
 # --- the linear fit
@@ -280,14 +302,13 @@ def _solve(X: Array, y: Array, base: Base, old: Array, rows: Array, loss: Loss) 
     for _ in range(ROUNDS):
         shared = np.ones(n_axes) if correlation is None else correlation
         weight = outlier / (noise * np.sqrt(shared))[axis]
-        A, b = W * weight[:, None], residual * weight
-        size = np.linalg.norm(A, axis=0)
+        R, z = _triangle(W * weight[:, None], residual * weight)
+        size = np.linalg.norm(R, axis=0)
         shown = size > RANK_TOLERANCE * size.max()
-        scaled = A[:, shown] / size[shown]
-        U, S, Vt = np.linalg.svd(scaled, full_matrices=False)
+        U, S, Vt = np.linalg.svd(R[:, shown] / size[shown], full_matrices=False)
         good = S / S[0] > RANK_TOLERANCE
         change = np.zeros(W.shape[1])
-        change[shown] = Vt[good].T @ ((U[:, good].T @ b) / S[good]) / size[shown]
+        change[shown] = Vt[good].T @ ((U[:, good].T @ z) / S[good]) / size[shown]
         left = residual - W @ change
         freedom = max(1.0 - int(good.sum()) / len(W), 0.1)
         for i in np.flatnonzero(enough):
@@ -300,18 +321,24 @@ def _solve(X: Array, y: Array, base: Base, old: Array, rows: Array, loss: Loss) 
     spread = np.sqrt(((Vt[good].T / S[good]) ** 2).sum(axis=1)) / size[shown]
     spread[(Vt[~good] ** 2).sum(axis=0) > RANK_TOLERANCE] = np.inf
     half[shown] = NORMAL_95 * spread
-    full = X[rows] * weight[:, None]
-    triangle: Any = np.linalg.qr(np.column_stack([full, y[rows] * weight]), mode="r")
+    information, target = _triangle(X[rows] * weight[:, None], y[rows] * weight)
     return _Linear(
         values=start + change,
         half_width=half,
         shown=shown,
         condition=float(S[0] / S[good][-1]) if good.all() else float("inf"),
-        information=triangle[:-1, :-1],
-        target=triangle[:-1, -1],
+        information=information,
+        target=target,
         noise=noise,
         correlation=correlation if correlation is not None else np.ones(n_axes),
     )
+
+
+def _triangle(A: Array, b: Array) -> tuple[Array, Array]:
+    """Return a small R and z: |R x - z| is |A x - b| of the tall problem, but for a constant."""
+    both: Any = np.linalg.qr(np.column_stack([A, b]), mode="r")
+    columns = A.shape[1]
+    return both[:columns, :columns], both[:columns, columns]
 
 
 def _shared(residual: Array) -> float:
@@ -332,36 +359,17 @@ def _shared(residual: Array) -> float:
     return float(1.0 + 2.0 * correlation[1:end].sum())
 
 
-# --- links that can exist
-
-
 def _consistent(arm: Array, linear: _Linear, old: Array, at_actuators: bool) -> Array:
-    """Return the parameters nearest to the measured efforts and to the file, of links that can exist, (P,)."""
+    """Return the parameters nearest to the measured efforts and to the file that an arm can have, (P,)."""
     n, n_axes = int(arm[0]["n_joints"]), int(arm[0]["n_axes"])
-    roots = link_roots(old[: 10 * n])
-    place = arm[0]["joint_from_actuator"][:n_axes, :n_axes] if at_actuators else np.eye(n_axes)
     A, C = arm[0]["actuator_from_joint"][:n_axes, :n_axes], arm[0]["joint_from_actuator"][:n_axes, :n_axes]
     effort, velocity, acceleration = (arm[0][f"{k}_max"][:n_axes] for k in ("effort", "velocity", "acceleration"))
-    unknown = UNKNOWN * np.abs(place.T) @ effort
-    rotor = UNKNOWN * (np.abs(C.T) @ effort) / (np.abs(A) @ acceleration)
-    spread = np.concatenate([rotor, unknown, unknown / (np.abs(np.linalg.inv(place)) @ velocity), UNKNOWN * effort])
-    mean = old[10 * n :]
-    spread = np.maximum(spread, mean)
-    count = 10 * n + 3 * n_axes  # links, rotors, friction; then the offsets, the only ones that may be negative
-
-    def parameters(x: Array) -> Array:
-        return np.concatenate(
-            [links_about(x[: 10 * n], roots), spread[: 3 * n_axes] * x[10 * n : count] ** 2, x[count:]]
-        )
-
-    def residual(x: Array) -> Array:
-        p = parameters(x)
-        misfit = linear.information @ p - linear.target
-        return np.concatenate([misfit, x[: 10 * n] / LINK_SPREAD, (p[10 * n :] - mean) / spread])
-
-    roots_of_mean = np.sqrt(np.maximum(mean[: 3 * n_axes] / spread[: 3 * n_axes], 0.01))
-    start = np.concatenate([np.zeros(10 * n), roots_of_mean, np.zeros(n_axes)])
-    return parameters(optimize.least_squares(residual, start, method="lm").x)
+    at_motors = np.abs(C.T) @ effort
+    rotors = UNKNOWN * at_motors / (np.abs(A) @ acceleration)
+    coulomb = UNKNOWN * (at_motors if at_actuators else effort)
+    viscous = coulomb / (np.abs(A) @ velocity if at_actuators else velocity)
+    spread = np.concatenate([rotors, coulomb, viscous, np.full(n_axes, np.inf)])
+    return consistent_parameters(linear.information, linear.target, old, spread, n)
 
 
 # --- what is told
@@ -369,6 +377,7 @@ def _consistent(arm: Array, linear: _Linear, old: Array, at_actuators: bool) -> 
 
 def _estimates(
     description: ArmDescription,
+    arm: Array,
     base: Base,
     linear: _Linear,
     old: Array,
@@ -379,16 +388,16 @@ def _estimates(
     n, n_axes = description.n_joints, description.n_axes
     count = len(old) - 3 * n_axes
     plain = [f"{joint}.{name}" for joint in description.axis_names[:n] for name in PARAMETERS]
-    plain += [f"{actuator}.rotor" for actuator in description.actuator_names]
+    plain += [f"{actuator}.rotor" for actuator in _actuators(description)]
     combinations = []
     for row in base.matrix:
         terms = [f"{value:+.4g} {plain[k]}" for k, value in enumerate(row) if value != 0.0]
         combinations.append(" ".join(terms) if len(terms) > 1 else "")
-    places = description.actuator_names if at_actuators else description.axis_names
+    places = _actuators(description) if at_actuators else description.axis_names
     names = [*base.names, *(f"{place}.coulomb" for place in places), *(f"{place}.viscous" for place in places)]
     names += [f"{axis}.offset" for axis in description.axis_names]
     combinations += [""] * (3 * n_axes)
-    worst = _worst_per_unit(description.record, base, at_actuators, static)
+    worst = _worst_per_unit(arm, base, at_actuators, static)
 
     def in_base(p: Array) -> Array:
         return np.concatenate([base.matrix @ p[:count], p[count:]])
@@ -401,7 +410,7 @@ def _estimates(
             fitted=float(is_),
             unconstrained=float(value) if shown else float(was),
             half_width=float(half),
-            excited=bool(half * worst_ <= EXCITED),
+            excited=bool(worst_ == 0.0 or half * worst_ <= EXCITED),
         )
         for name, combination, was, is_, value, half, shown, worst_ in zip(
             names,
@@ -442,11 +451,15 @@ def _worst_per_unit(arm: Array, base: Base, at_actuators: bool, static: bool, se
 
 
 def _errors(
-    description: ArmDescription, signals: Signals, model: _Model, new: Array, rows: Array, at_actuators: bool
+    description: ArmDescription,
+    arm: Array,
+    signals: Signals,
+    model: _Model,
+    new: Array,
+    rows: Array,
 ) -> list[AxisErrors]:
     """Return the errors of the file's model, with friction where the file has it, and of the new one; no offsets."""
     n_axes = description.n_axes
-    arm = description.record
     before = _model(arm, signals, bool(arm[0]["friction_at_actuators"]))
     kept = slice(0, len(new) - n_axes)
     effort = signals.effort[:, :n_axes]

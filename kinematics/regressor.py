@@ -173,6 +173,7 @@ def base_parameters(
     # Y = Y_kept matrix, in the least-squares sense exact: every column is a combination of those kept.
     matrix: Any = np.linalg.lstsq(Y[:, independent], Y, rcond=None)[0]
     matrix[np.abs(matrix) < 1e-9] = 0.0
+    matrix[:, independent] = np.eye(len(independent))
     names = [f"{joint}.{name}" for joint in joints[:n] for name in PARAMETERS]
     names += [f"{actuator}.rotor" for actuator in actuators]
     lumped = np.count_nonzero(matrix, axis=1) > 1

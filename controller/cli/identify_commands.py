@@ -28,10 +28,13 @@ def identify(
     recording: Annotated[Path, typer.Argument(help="A recording of the arm in motion (.mcap).")],
     arm: Annotated[
         str | None,
-        typer.Option("--arm", "-a", help="The arm: a shipped name or a file; default: by the axes.", metavar="ARM"),
+        typer.Option(
+            "--arm", "-a", help="The arm: a shipped name or a file; default: the recorded one.", metavar="ARM"
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the arm's file with the fitted values.", metavar="FILE")
+        Path | None,
+        typer.Option("--output", "-o", help="Write an arm's file with the fitted values.", metavar="FILE"),
     ] = None,
     cutoff: Annotated[float, typer.Option(help="Of the low-pass filter, Hz: above the motion.")] = 10.0,
     robust: Annotated[bool, typer.Option("--robust", help="Give outliers less weight: touches, a hand.")] = False,
@@ -42,7 +45,7 @@ def identify(
     Every axis should go through most of its range, both ways and at several speeds, free of contact:
     examples/identify_arm.py makes such a motion. A quarter of the recording is not fitted but predicted.
     """
-    from kinematics.fitted_file import dynamics_toml, replace_dynamics
+    from kinematics.fitted_file import fitted_arm_toml
     from kinematics.identify import as_json as figures
     from kinematics.identify import identify as fit_dynamics
     from telemetry.recording import load
@@ -57,8 +60,8 @@ def identify(
     fit = fit_dynamics(description, segments, period, cutoff=cutoff, loss="soft_l1" if robust else "linear")
     if output is not None:
         today = datetime.date.today().isoformat()
-        block = dynamics_toml(description, fit.arm, f"identified from {recording.name}, {today}; held: {_held(fit)}")
-        output.write_text(replace_dynamics(description.path.read_text(encoding="utf-8"), block), encoding="utf-8")
+        source = f"identified from {recording.name}, {today}; held: {_held(fit)}"
+        output.write_text(fitted_arm_toml(description, fit.arm, source), encoding="utf-8")
         _check_written(output)
     if as_json:
         import msgspec
@@ -107,26 +110,31 @@ def segments_of(recording: "Recording") -> "tuple[list[Segment], float]":
 
 
 def _description(recording: "Recording", arm: str | None) -> "ArmDescription":
-    """Return the arm asked for, or the shipped one that has the recording's axes."""
+    """Return the arm asked for; or the one that the recording names; or else the shipped one that has its axes."""
     from kinematics.description import load_arm, shipped_arms
 
-    if arm is not None:
-        description = load_arm(arm)
+    def refuse(found: str) -> typer.BadParameter:
+        return typer.BadParameter(
+            f"{found}: say which arm it was, by name or by the path of its file", param_hint="--arm"
+        )
+
+    axes = f"the recording of {recording.arm} has the axes {', '.join(recording.axes)}"
+    named = arm or recording.metadata.get("description")
+    if named:
+        try:
+            description = load_arm(named)
+        except ValueError as error:
+            if arm:
+                raise
+            raise refuse(
+                f"the recording names the arm's description {named!r}, which cannot be used ({error})"
+            ) from error
         if description.axis_names != recording.axes:
-            raise typer.BadParameter(
-                f"{description.name} has the axes {', '.join(description.axis_names)}, but the recording those of "
-                f"{recording.arm}: {', '.join(recording.axes)}: give the arm that was recorded",
-                param_hint="--arm",
-            )
+            raise refuse(f"{axes}, but {description.name} has {', '.join(description.axis_names)}")
         return description
     fitting = [found for found in map(load_arm, shipped_arms()) if found.axis_names == recording.axes]
     if len(fitting) != 1:
-        names = ", ".join(found.name for found in fitting) or "none of the shipped arms"
-        raise typer.BadParameter(
-            f"the recording of {recording.arm} has the axes {', '.join(recording.axes)}, as {names}: say which arm it "
-            "was, by name or by the path of its file",
-            param_hint="--arm",
-        )
+        raise refuse(f"{axes}, as {', '.join(found.name for found in fitting) or 'none of the shipped arms'}")
     return fitting[0]
 
 

@@ -21,7 +21,7 @@ from kinematics.description import load_arm
 from kinematics.dynamics import gravity_effort
 
 ARM = "psm_classic"
-POSES = 8
+POSES = 10
 EXAMPLE = Path(__file__).parents[2] / "examples" / "identify_arm.py"
 
 
@@ -82,7 +82,7 @@ def gravity_errors(plant, description, count=200):
 
 @pytest.mark.parametrize(
     ("axes", "part"),
-    [(("yaw", "pitch", "insertion"), 0.05), (("roll", "wrist_pitch", "wrist_yaw"), 0.15), (("jaw",), 0.4)],
+    [(("yaw", "pitch", "insertion"), 0.05), (("roll", "wrist_pitch", "wrist_yaw"), 0.15), (("jaw",), 0.5)],
 )
 def test_held_out_effort_is_predicted_many_times_better_than_before(fitted, axes, part):
     """The wrist is near the currents' noise; the jaw's links are not modelled, and its bearing only in part."""
@@ -114,7 +114,8 @@ def test_fitted_friction_is_that_of_motors_and_bearings(fitted, plant):
     """The model has friction at the actuators only; bearings at a joint with coupled cables lie between its terms."""
     a, file = fitted[1].record[0], plant.file
     n = 7
-    np.testing.assert_allclose(a["coulomb"][:n], file.actuators.coulomb, rtol=0.05)
+    np.testing.assert_allclose(a["coulomb"][:5], file.actuators.coulomb[:5], rtol=0.05)
+    np.testing.assert_allclose(a["coulomb"][5:n], file.actuators.coulomb[5:], rtol=0.10)
     motors = np.array(file.actuators.viscous)
     C = a["joint_from_actuator"][:n, :n]
     bearings = np.diag(C.T @ np.diag(file.transmission.joint_damping) @ C)
@@ -137,15 +138,12 @@ def test_what_the_old_file_says_is_outside_the_confidence_interval_and_the_truth
 
 def test_the_new_file_is_the_arms_own_but_for_its_dynamics(fitted):
     old, new = load_arm(ARM), fitted[1]
-    assert new.name == old.name
-    for name in ("axes", "tip", "actuators", "family", "convention", "title"):
+    for name in ("name", "axes", "tip", "actuators", "family", "convention"):
         assert getattr(new.file, name) == getattr(old.file, name)
+    assert new.title == old.title
     assert new.file.dynamics.gravity == old.file.dynamics.gravity
     assert new.file.dynamics.source.startswith("identified from motion.mcap, ")
     assert (new.record[0]["mass"][:6] > 0.0).all()
-    # The figures are those of the file that was written, not of a fit that no link can have.
-    kept = "# Craig: T_i = RotX(alpha) TransX(a) RotZ(theta) TransZ(d)"
-    assert kept in new.path.read_text()
 
 
 def test_an_arm_that_only_came_home_is_refused_with_the_reason(recording, tmp_path, monkeypatch):
