@@ -97,7 +97,7 @@ def _compose(figure: Figure, title: str, workspace: Workspace, figures: Sequence
     ]
     bar = figure.colorbar(images[0], cax=figure.add_subplot(top[3]))
     bar.set_label("inverse condition number, mean of the section's cell")
-    bar.outline.set_visible(False)  # type: ignore[operator]  # stubs take the spine for a function
+    bar.outline.set_visible(False)
     _draw_distribution(
         figure.add_subplot(bottom[0]),
         "Inverse condition number (1: alike in all directions)",
