@@ -37,6 +37,10 @@ def workspace(
     from kinematics.description import load_arm
     from kinematics.workspace import sample_workspace
 
+    if output is not None and not output.parent.is_dir():
+        raise typer.BadParameter(
+            f"the folder {output.parent} is not there: make it, or name another", param_hint="--output"
+        )
     description = load_arm(arm)
     picture = output or Path(f"{description.name}_workspace.png")
     found = sample_workspace(description, samples=samples, seed=seed)

@@ -172,5 +172,13 @@ def test_workspace_of_one_slide_is_its_stroke(psm_description):
     slide = dataclasses.replace(psm_description, _record=record.tobytes())
     found = sample_workspace(slide, samples=2000)
     assert found.max_reach == pytest.approx(0.22 - 0.0156 + 0.0091, abs=2e-4)
-    assert found.voxel == pytest.approx(0.2 / 40, rel=1e-2)
-    assert found.volume == pytest.approx(40 * found.voxel**3, rel=0.06)
+    assert found.voxel == pytest.approx(0.2 / 8, rel=1e-2)
+    assert found.volume <= 0.5 * 9 * found.voxel**3  # all of its voxels are on the border
+
+
+def test_volume_of_the_psm_is_that_of_the_sector_that_yaw_pitch_and_stroke_sweep(psm_description):
+    arm = psm_description.record[0]
+    reach = arm["position_max"][2] - 0.0156 + 0.0091
+    sector = reach**3 / 3.0 * 2.0 * math.sin(arm["position_max"][1]) * 2.0 * arm["position_max"][0]
+    for samples, tolerance in ((20_000, 0.1), (200_000, 0.08)):
+        assert sample_workspace(psm_description, samples=samples).volume == pytest.approx(sector, rel=tolerance)
