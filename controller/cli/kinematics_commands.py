@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 
 def workspace(
-    arm: Annotated[str, typer.Argument(help="A shipped arm's name (trocar arms), or a file that ends in .toml.")],
+    arm: Annotated[
+        str, typer.Argument(metavar="ARM", help="A shipped arm's name (trocar arms), or a file that ends in .toml.")
+    ],
     samples: Annotated[
         int, typer.Option(min=1000, max=20_000_000, help="How many configurations to look at.")
     ] = 1_000_000,

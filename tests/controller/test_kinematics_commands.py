@@ -69,4 +69,4 @@ def test_workspace_without_matplotlib_says_what_to_install(trocar, tmp_path, mon
 def test_workspace_refuses_a_folder_that_is_not_there(trocar, tmp_path):
     result = trocar("workspace", ARM, "--samples", "2000", "--output", str(tmp_path / "no" / "arm.png"))
     assert result.exit_code == 2
-    assert "is not there" in result.output
+    assert "is not there: make it" in " ".join(result.output.replace("│", " ").split())
