@@ -1,6 +1,7 @@
 """C++ programs of the peers: built once with the optimiser for this processor, run, and their tables read."""
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -33,12 +34,9 @@ def eigen_folder() -> Path:
         BuildError: They are in neither place.
     """
     folders = [Path("/usr/include/eigen3")]
-    try:
-        import cmeel  # of the wheels `pin` and `cmeel-eigen`
-
-        folders.insert(0, Path(cmeel.__file__).parent.parent / "cmeel.prefix" / "include" / "eigen3")
-    except ImportError:
-        pass
+    cmeel = importlib.util.find_spec("cmeel")  # comes with the wheels `pin` and `cmeel-eigen`
+    if cmeel is not None and cmeel.origin is not None:
+        folders.insert(0, Path(cmeel.origin).parent.parent / "cmeel.prefix" / "include" / "eigen3")
     for folder in folders:
         if (folder / "Eigen" / "Core").is_file():
             return folder

@@ -10,7 +10,7 @@ import numpy as np
 
 from kinematics.compiled import Array
 
-__all__ = ["OURS", "RUN", "Row", "Settings", "agree", "make_row", "skip", "time_calls", "time_many"]
+__all__ = ["OURS", "RUN", "Row", "Settings", "agree", "make_row", "skip", "time_calls", "time_many", "time_runs"]
 
 OURS = "trocar"
 RUN = 200  # calls per run in compiled code
@@ -92,3 +92,11 @@ def time_calls(call: Callable[[int], object], count: int, inputs: int) -> Array:
 def time_many(call: Callable[[], object], count: int) -> Array:
     """Return the time of each call that works on a whole array, µs."""
     return time_calls(lambda _: call(), count, 1)
+
+
+def time_runs(call: Callable[[int], object], count: int, inputs: int) -> Array:
+    """Return the time per call in each run of compiled code, µs; call(first) works on RUN inputs from there on.
+
+    The entry from Python into each run is not taken off; `benchmarks.loops` has loops that do without.
+    """
+    return time_calls(lambda k: call(k * RUN), count, inputs // RUN) / RUN

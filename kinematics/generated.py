@@ -8,6 +8,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -163,7 +164,8 @@ def _tile_function(
     reads = [f"s{i}, c{i} = {at(i)}, {at(n + i)}" for i in turning]
     reads += [f"d{i} = {_plus(at(i), link.depth)}" for i, link in enumerate(links) if f"d{i}" in inputs]
     writes = [f"{at(2 * n + k)} = {value}" for k, value in enumerate(varying)]
-    source += _indented(8, [loop]) + _indented(12, [*reads, *lines, *writes])
+    if writes:
+        source += _indented(8, [loop]) + _indented(12, [*reads, *lines, *writes])
     row = 2 * n
     copies = []
     for to, value in results:
@@ -190,6 +192,7 @@ def _imported(stem: str, source: str) -> ModuleType:
     """
     text = source.encode()
     folder = CACHE / f"generated-{hashlib.sha256(text).hexdigest()[:16]}"
+    stem = re.sub(r"\W", "_", stem)
     path = folder / f"{stem}.py"
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)  # in use: `kinematics.compiled` removes folders that nobody used for long

@@ -11,7 +11,8 @@ from kinematics.description import ArmDescription
 
 __all__ = ["Workspace", "sample_workspace", "spread_positions"]
 
-VOXELS = 40  # along the longest extent
+VOXELS = 48  # along the longest extent, or fewer ...
+SAMPLES_PER_VOXEL = 10  # ... so that the box around the workspace has this many for each
 
 
 class Workspace(NamedTuple):
@@ -25,7 +26,7 @@ class Workspace(NamedTuple):
     max_reach: float
     """m; the largest distance of the tip from the base's origin among the samples."""
     volume: float
-    """m³; of the voxels that hold a sample."""
+    """m³; of the voxels that hold a sample, those on the border counted half."""
     voxel: float
     """m; their edge."""
 
@@ -60,12 +61,7 @@ def sample_workspace(description: ArmDescription, *, samples: int, seed: int = 1
     Q = spread_positions(description, samples, seed)
     positions = batch.forward(description, Q)[:, :3, 3].copy()
     length = batch.characteristic_length(description)
-    voxel = float(np.ptp(positions, axis=0).max()) / VOXELS
-    volume = 0.0
-    if voxel > 0.0:
-        cells = np.floor((positions - positions.min(axis=0)) / voxel).astype(np.int64)
-        numbers = np.ravel_multi_index(tuple(cells.T), (VOXELS + 1,) * 3)
-        volume = len(np.unique(numbers)) * voxel**3
+    voxel, volume = _volume(positions)
     return Workspace(
         positions=positions,
         manipulability=batch.manipulability(description, Q, length=length),
@@ -74,3 +70,23 @@ def sample_workspace(description: ArmDescription, *, samples: int, seed: int = 1
         volume=volume,
         voxel=voxel,
     )
+
+
+def _volume(positions: Array) -> tuple[float, float]:
+    """Return the voxels' edge and the volume that they fill.
+
+    A voxel on the border, with an empty neighbour, is half outside on average: counted whole, those of an arm's
+    workspace would add a fifth to it.
+    """
+    count = max(8, min(VOXELS, round((len(positions) / SAMPLES_PER_VOXEL) ** (1.0 / 3.0))))
+    edge = float(np.ptp(positions, axis=0).max()) / count
+    if edge == 0.0:
+        return 0.0, 0.0
+    cells = np.floor((positions - positions.min(axis=0)) / edge).astype(np.int64) + 1
+    filled = np.zeros((count + 3,) * 3, dtype=bool)
+    filled[tuple(cells.T)] = True
+    inside = filled.copy()
+    for axis in range(3):
+        for step in (-1, 1):
+            inside &= np.roll(filled, step, axis)
+    return edge, 0.5 * float(filled.sum() + inside.sum()) * edge**3

@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 
 def workspace(
-    arm: Annotated[str, typer.Argument(help="A shipped arm's name (trocar arms), or a file that ends in .toml.")],
+    arm: Annotated[
+        str, typer.Argument(metavar="ARM", help="A shipped arm's name (trocar arms), or a file that ends in .toml.")
+    ],
     samples: Annotated[
         int, typer.Option(min=1000, max=20_000_000, help="How many configurations to look at.")
     ] = 1_000_000,
@@ -37,6 +39,10 @@ def workspace(
     from kinematics.description import load_arm
     from kinematics.workspace import sample_workspace
 
+    if output is not None and not output.parent.is_dir():
+        raise typer.BadParameter(
+            f"the folder {output.parent} is not there: make it, or name another", param_hint="--output"
+        )
     description = load_arm(arm)
     picture = output or Path(f"{description.name}_workspace.png")
     found = sample_workspace(description, samples=samples, seed=seed)
@@ -71,17 +77,14 @@ def _figures(found: "Workspace") -> dict[str, Any]:
 
 
 def _table(figures: dict[str, Any]) -> list[tuple[str, str]]:
-    def three(values: dict[str, float]) -> str:
-        return " · ".join(f"{values[key]:.2g}" for key in ("p5", "p50", "p95"))
-
     volume = figures["volume_m3"]
     rows = [("largest distance from the base", f"{figures['max_reach_m']:.3f} m")]
     rows += [(f"extent in {axis}", f"{low:.3f} … {high:.3f} m") for axis, (low, high) in figures["extent_m"].items()]
     rows += [
         ("reachable volume", f"{volume:.3f} m³" if volume >= 0.1 else f"{volume * 1e3:.2f} litres"),
         ("counted in cubes of", f"{figures['voxel_m'] * 1e3:.1f} mm"),
-        ("inverse condition, 5·50·95 %", three(figures["inverse_condition"])),
-        ("characteristic length", f"{figures['characteristic_length_m'] * 1e3:.0f} mm"),
-        ("Yoshikawa, 5·50·95 %", three(figures["yoshikawa"])),
+        ("inverse condition number, median", f"{figures['inverse_condition']['p50']:.3g}"),
+        ("with a characteristic length of", f"{figures['characteristic_length_m'] * 1e3:.0f} mm"),
+        ("Yoshikawa's manipulability, median", f"{figures['yoshikawa']['p50']:.3g}"),
     ]
     return rows
