@@ -24,7 +24,7 @@ from controller.motion.path import (
     path_pose,
 )
 from controller.motion.profile import PROFILE, evaluate, plan_rest_to_rest, plan_stop
-from kinematics.chain import FORWARD, INVERSE
+from kinematics.chain import FORWARD, INVERSE, IkStatus
 from kinematics.compiled import Array, Part, array_of, kernel
 from kinematics.description import ARM
 from kinematics.vectors import copy_matrix, copy_vector
@@ -77,14 +77,16 @@ SCRATCH = (8, MAX_AXES)
 _OK, _NOT_FINITE, _WRONG_SIZE, _JOINT_LIMIT = 0, int(Code.NOT_FINITE), int(Code.WRONG_SIZE), int(Code.JOINT_LIMIT)
 _BAD_PARAMETER, _STEP, _BLOCKED = int(Code.BAD_PARAMETER), int(Code.STEP_TOO_LARGE), int(Code.PATH_BLOCKED)
 _PATH_FAILED = int(Code.PATH_FAILED)
-_IK_CODES = (
-    int(Code.OK),
-    int(Code.OUT_OF_REACH),
-    int(Code.JOINT_LIMIT),
-    int(Code.SINGULAR),
-    int(Code.TOO_SHALLOW),
-    int(Code.NOT_A_POSE),
-)
+_CODE_OF = {
+    IkStatus.SOLVED: Code.OK,
+    IkStatus.OUT_OF_REACH: Code.OUT_OF_REACH,
+    IkStatus.JOINT_LIMIT: Code.JOINT_LIMIT,
+    IkStatus.SINGULAR: Code.SINGULAR,
+    IkStatus.TOO_SHALLOW: Code.TOO_SHALLOW,
+    IkStatus.NOT_A_POSE: Code.NOT_A_POSE,
+    IkStatus.ORIENTATION: Code.OUT_OF_REACH,
+}
+_IK_CODES = tuple(int(_CODE_OF[status]) for status in IkStatus)  # a status without a code fails here, not in the cycle
 _FOLLOW, _HOLD, _PATH, _SERVO = int(Mode.FOLLOW), int(Mode.HOLD), int(Mode.PATH), int(Mode.SERVO)
 _MOVE_JP, _MOVE_CP = int(Operation.MOVE_JP), int(Operation.MOVE_CP)
 _SERVO_JP = int(Operation.SERVO_JP)

@@ -361,6 +361,25 @@ def test_master_at_rest_is_where_the_dvrk_says():
         assert np.abs(T[:3, 3] - [0.0, -0.3645, -0.1288]).max() < 1e-5
 
 
+def test_both_arms_of_a_raven_are_mirror_images(random_positions):
+    """In the plane of their x and z axes, while the instrument is not turned."""
+    gold, green = load_arm("raven_gold").record, load_arm("raven_green").record
+    T_gold, T_green = np.zeros((4, 4)), np.zeros((4, 4))
+    for q in random_positions(gold, 50):
+        q[3:] = 0.0
+        chain.forward(gold, q, T_gold)
+        chain.forward(green, q, T_green)
+        assert np.abs(T_gold[:3, 3] - [1.0, -1.0, 1.0] * T_green[:3, 3]).max() < 1e-15
+
+
+def test_examples_reach_as_far_as_their_makers_say():
+    """Stretched out, all joints at 0: Panda's flange at (0.088, 0, 0.926) m, iiwa's 1.266 m up."""
+    T = np.zeros((4, 4))
+    for name, position in (("panda", [0.088, 0.0, 0.926]), ("iiwa7", [0.0, 0.0, 1.266])):
+        chain.forward(load_arm(name).record, np.zeros(8), T)
+        assert np.abs(T[:3, 3] - position).max() < 1e-15
+
+
 def test_unknown_arm_is_refused_with_those_that_exist():
     with pytest.raises(DescriptionError, match=r"no arm is named 'psm_xi'; shipped are .*psm_classic"):
         load_arm("psm_xi")
