@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.core import types
 
-from benchmarks import cpp
 from benchmarks.rows import OURS, RUN, Row, Settings, make_row, skip, time_calls
 from controller.motion.trajectory import MAX_AXES, TRAJECTORY, evaluate, plan
 from kinematics.compiled import array_of, kernel
@@ -59,9 +58,9 @@ class Errors(NamedTuple):
     start: Array
     """Of the first piece's state."""
     joints: Array
-    """Largest step in position, velocity or acceleration from one piece to the next, the end included."""
+    """Largest step in position, velocity or acceleration from where a piece leads to where the next begins."""
     end: Array
-    """What all pieces together, integrated from the start, miss the target by; of the farthest position if beyond 1."""
+    """Of the state after the last piece."""
     duration: Array
     """Largest difference between an axis' duration and that of all."""
     velocity: Array
@@ -121,25 +120,18 @@ def errors(trajectories: Array, n_axes: Array, states: States) -> Errors:
     axes, pieces = trajectories["axes"], trajectories["axes"]["pieces"]
     n = axes["n"]
     used = np.arange(MAX_AXES) < n_axes[:, None]
-    p, v, a = states.p0, states.v0, states.a0  # integrated from the start
     first = pieces[:, :, 0]
-    start = np.maximum.reduce([abs(first["p"] - p), abs(first["v"] - v), abs(first["a"] - a)])
-    joints, v_beyond, a_beyond, j_beyond, farthest = (np.zeros(used.shape) for _ in range(5))
+    start = np.maximum.reduce([abs(first["p"] - states.p0), abs(first["v"] - states.v0), abs(first["a"] - states.a0)])
+    joints, v_beyond, a_beyond, j_beyond = (np.zeros(used.shape) for _ in range(4))
     was_inside = np.zeros(used.shape, bool)
     for k in range(pieces.shape[2] - 1):
         on = used & (k < n)
         here, after = pieces[:, :, k], pieces[:, :, k + 1]
         dt = np.where(on, after["t"] - here["t"], 0.0)
-        joints = np.where(dt < 0.0, np.inf, joints)
-        j = np.where(on, here["j"], 0.0)
-        gap = np.maximum.reduce(
-            [
-                abs(here["p"] + here["v"] * dt + here["a"] * dt**2 / 2 + j * dt**3 / 6 - after["p"]),
-                abs(here["v"] + here["a"] * dt + j * dt**2 / 2 - after["v"]),
-                abs(here["a"] + j * dt - after["a"]),
-            ]
-        )
-        joints = np.maximum(joints, np.where(on, gap, 0.0))
+        p, v, a, j = here["p"], here["v"], here["a"], np.where(on, here["j"], 0.0)
+        p_end, v_end, a_end = p + v * dt + a * dt**2 / 2 + j * dt**3 / 6, v + a * dt + j * dt**2 / 2, a + j * dt
+        gap = np.maximum.reduce([abs(p_end - after["p"]), abs(v_end - after["v"]), abs(a_end - after["a"])])
+        joints = np.maximum(joints, np.where(on, np.where(dt < 0.0, np.inf, gap), 0.0))
         # Inside, as far as rounding tells: within the limits, and able to stay there.
         slack = 1.0 + 1e-11
         was_inside |= (
@@ -147,7 +139,6 @@ def errors(trajectories: Array, n_axes: Array, states: States) -> Errors:
             & (abs(v) <= states.v_max * slack)
             & (abs(v + a * abs(a) / (2.0 * states.j_max)) <= states.v_max * slack)
         )
-        p_end, v_end, a_end = p + v * dt + a * dt**2 / 2 + j * dt**3 / 6, v + a * dt + j * dt**2 / 2, a + j * dt
         # The velocity has an extremum where the acceleration passes through zero.
         with np.errstate(divide="ignore", invalid="ignore"):
             t_zero = -a / j
@@ -157,17 +148,14 @@ def errors(trajectories: Array, n_axes: Array, states: States) -> Errors:
         v_beyond = np.maximum(v_beyond, np.where(checked, v_most - states.v_max, 0.0))
         a_beyond = np.maximum(a_beyond, np.where(checked, np.maximum(abs(a), abs(a_end)) - states.a_max, 0.0))
         j_beyond = np.maximum(j_beyond, np.where(on, abs(j) - states.j_max, 0.0))
-        p, v, a = p_end, v_end, a_end
-        farthest = np.maximum(farthest, abs(p))
-    missed = np.maximum.reduce([abs(p - states.p1), abs(v - states.v1), abs(a)]) / np.maximum(1.0, farthest)
     last = np.take_along_axis(pieces, n[:, :, None], 2)[:, :, 0]
-    not_there = np.maximum.reduce([abs(last["p"] - states.p1), abs(last["v"] - states.v1), abs(last["a"])])
-    late = abs(axes["duration"] - trajectories["duration"][:, None])
+    end = np.maximum.reduce([abs(last["p"] - states.p1), abs(last["v"] - states.v1), abs(last["a"])])
+    late = np.maximum(abs(axes["duration"] - trajectories["duration"][:, None]), abs(last["t"] - axes["duration"]))
 
     def worst(error: Array) -> Array:
-        return np.where(used, error, 0.0).max(axis=1)
+        # An error that is not a number is one too.
+        return np.where(used, np.nan_to_num(error, nan=np.inf), 0.0).max(axis=1)
 
-    end = np.maximum(missed, not_there)
     return Errors(*(worst(e) for e in (start, joints, end, late, v_beyond, a_beyond, j_beyond)))
 
 
@@ -260,6 +248,8 @@ def _evaluate_run(trajectory: Array, first: int, count: int, dt: float, p: Array
 
 def _build_peer() -> Path | None:
     """Return the program of ruckig's C++; None where it cannot be built, which is said on stderr."""
+    from benchmarks import cpp
+
     source = os.environ.get("RUCKIG_SOURCE", "")
     files = sorted(f for f in Path(source, "src", "ruckig").glob("*.cpp") if "cloud" not in f.name)
     try:

@@ -443,7 +443,7 @@ def cruise_motion(
         q2, hold_2, t_2, lag_2 = pulse(base_2 + sign * rise, 0.0, a_max)
         f = d_zero + (base + rise) * t_free - lag_1 - sign * lag_2 - d
         cruise = t_free - t_1 - t_2
-        if abs(f) <= 1e-15 * scale:
+        if abs(f) <= 2e-15 * scale:
             break
         if f > 0.0:
             high = rise
@@ -459,7 +459,7 @@ def cruise_motion(
             fresh = rise - f / slope
         if not (low <= fresh <= high):
             fresh = 0.5 * (low + high)
-        if fresh == rise:
+        if abs(fresh - rise) <= 1e-16 * (abs(base) + rise):
             break
         rise = fresh
     if cruise < 0.0 and cruise > -1e-13 * duration:
