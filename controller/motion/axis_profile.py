@@ -228,11 +228,14 @@ def _dip_of_crest(v_left: float, x: float, high: float, a_max: float) -> float:
             q = a_max
             bend = 0.0
         slope = v_left + dip * dip - 0.5 * dip * q
-        fresh = dip - slope / (2.0 * dip - 0.5 * (q + bend))
         if slope <= 0.0:
             break
-        if not 0.0 < fresh < dip:
+        bend = 2.0 * dip - 0.5 * (q + bend)
+        fresh = dip - slope / bend
+        if bend <= 0.0 or fresh <= 0.0:
             return NO_DIP
+        if fresh >= dip * (1.0 - 1e-14):
+            break
         dip = fresh
     return dip if dip < high else NO_DIP
 
@@ -339,7 +342,7 @@ def far_motion_lasting(
     # at A, where they add up to the duration; then as if the higher one does, then both.
     span = duration - t_zero + a
     surplus = v1 - v_left + a * a
-    q2 = 0.25 * span - surplus / span
+    q2 = 0.25 * span - surplus / span if span > 0.0 else 0.0
     q1 = 0.5 * span - q2
     if max(q1, q2) > a_max:
         if surplus >= 0.0:

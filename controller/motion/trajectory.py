@@ -295,7 +295,8 @@ def _solve_all(
             return _TOO_FAST
     for i in range(n_axes):
         _solve(trajectory, i, p0[i], v0[i], a0[i], p1[i], v1[i], v_max[i], a_max[i], j_max[i])
-        if not np.isfinite(trajectory[0].work[i].fixed):
+        work = trajectory[0].work[i]
+        if not np.isfinite(work.d + work.close + work.fixed):
             return _NOT_FINITE
     return _OK
 
