@@ -27,7 +27,7 @@ def bench(
     robots: Annotated[list[str] | None, typer.Option("--robots", "-r", metavar="ARM", help=ARMS_HELP)] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few calls: to see that it runs, not to quote.")] = False,
 ) -> None:
-    """Measure this project beside its peers, in one run on the same tasks. Suites: kinematics, dynamics."""
+    """Measure this project beside its peers, in one run on the same tasks. Suites: kinematics, dynamics, trajectories."""
     from benchmarks.rows import Settings
 
     known = _suites()
@@ -46,9 +46,9 @@ def bench(
 
 
 def _suites() -> dict[str, Callable[["Settings"], Sequence["Row"]]]:
-    from benchmarks import dynamics, kinematics
+    from benchmarks import dynamics, kinematics, trajectories
 
-    return {"kinematics": kinematics.rows, "dynamics": dynamics.rows}
+    return {"kinematics": kinematics.rows, "dynamics": dynamics.rows, "trajectories": trajectories.rows}
 
 
 def _print_table(rows: Sequence["Row"]) -> None:

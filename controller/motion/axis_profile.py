@@ -228,11 +228,14 @@ def _dip_of_crest(v_left: float, x: float, high: float, a_max: float) -> float:
             q = a_max
             bend = 0.0
         slope = v_left + dip * dip - 0.5 * dip * q
-        fresh = dip - slope / (2.0 * dip - 0.5 * (q + bend))
         if slope <= 0.0:
             break
-        if not 0.0 < fresh < dip:
+        bend = 2.0 * dip - 0.5 * (q + bend)
+        fresh = dip - slope / bend
+        if bend <= 0.0 or fresh <= 0.0:
             return NO_DIP
+        if fresh >= dip * (1.0 - 1e-14):
+            break
         dip = fresh
     return dip if dip < high else NO_DIP
 
@@ -339,7 +342,7 @@ def far_motion_lasting(
     # at A, where they add up to the duration; then as if the higher one does, then both.
     span = duration - t_zero + a
     surplus = v1 - v_left + a * a
-    q2 = 0.25 * span - surplus / span
+    q2 = 0.25 * span - surplus / span if span > 0.0 else 0.0
     q1 = 0.5 * span - q2
     if max(q1, q2) > a_max:
         if surplus >= 0.0:
@@ -443,7 +446,7 @@ def cruise_motion(
         q2, hold_2, t_2, lag_2 = pulse(base_2 + sign * rise, 0.0, a_max)
         f = d_zero + (base + rise) * t_free - lag_1 - sign * lag_2 - d
         cruise = t_free - t_1 - t_2
-        if abs(f) <= 1e-15 * scale:
+        if abs(f) <= 2e-15 * scale:
             break
         if f > 0.0:
             high = rise
@@ -459,7 +462,7 @@ def cruise_motion(
             fresh = rise - f / slope
         if not (low <= fresh <= high):
             fresh = 0.5 * (low + high)
-        if fresh == rise:
+        if abs(fresh - rise) <= 1e-16 * (abs(base) + rise):
             break
         rise = fresh
     if cruise < 0.0 and cruise > -1e-13 * duration:
