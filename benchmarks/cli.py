@@ -27,7 +27,10 @@ def bench(
     robots: Annotated[list[str] | None, typer.Option("--robots", "-r", metavar="ARM", help=ARMS_HELP)] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few calls: to see that it runs, not to quote.")] = False,
 ) -> None:
-    """Measure this project beside its peers, in one run on the same tasks. Suites: kinematics, dynamics, trajectories."""
+    """Measure this project beside its peers, in one run on the same tasks.
+
+    Suites: kinematics, dynamics, trajectories.
+    """
     from benchmarks.rows import Settings
 
     known = _suites()
