@@ -314,24 +314,25 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
     across, m = norm - a, norm * along  # p5 = across x5 + along z6
     distance_5 = math.sqrt(across * across + along * along)
     bx, by, bz = across * vx + m * zx, across * vy + m * zy, across * vz + m * zz  # |v| p5
-    horizontal, depth = math.sqrt(bx * bx + bz * bz), norm * distance_5
-    sine, cosine = wy * horizontal * horizontal - (wx * bx + wz * bz) * by, depth * (wx * bz - wz * bx)
-    q1 = copy_within(atan2(-bz, -bx) - o1, n1, l1, h1)
-    q2 = copy_within(-atan2(horizontal, -by) - o2, n2, l2, h2)
-    q3 = distance_5 - depth_0
-    q4 = copy_within(atan2(sine, cosine) - o4, n4, l4, h4)
-    q5 = copy_within(atan2(-across, -along) - o5, n5, l5, h5)
-    q6 = copy_within(atan2(-(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz) - o6, n6, l6, h6)
-    is_within = q3 >= l3 - LIMIT_TOLERANCE and q3 <= h3 + LIMIT_TOLERANCE and not math.isnan(q1 + q2 + q4 + q5 + q6)
-    is_unique = norm >= NEAR_POINT and distance_5 >= NEAR_POINT and horizontal >= NEAR_PARALLEL * depth
+    horizontal, depth, q3 = math.sqrt(bx * bx + bz * bz), norm * distance_5, distance_5 - depth_0
     # With the wrist above the RCM the insertion would be outside, with x5 turned round the wrist pitch, with s2 > 0 the
     # pitch.
     is_only = a >= 0.0 and -distance_5 - depth_0 < l3 - LIMIT_TOLERANCE and across > 0.0
     is_only = is_only and abs(o5 + 0.5 * math.pi) + max(abs(l5), abs(h5)) < 0.5 * math.pi - LIMIT_TOLERANCE
     is_only = is_only and h2 + o2 < -LIMIT_TOLERANCE and l2 + o2 > LIMIT_TOLERANCE - math.pi
+    is_within = q3 >= l3 - LIMIT_TOLERANCE and q3 <= h3 + LIMIT_TOLERANCE
+    is_unique = norm >= NEAR_POINT and distance_5 >= NEAR_POINT and horizontal >= NEAR_PARALLEL * depth
     is_rigid = is_rotation(xx, xy, xz, yx, yy, yz, zx, zy, zz, POSE_TOLERANCE)
-    status, q3 = _SOLVED, min(max(q3, l3), h3)
-    if not (is_valid and is_rigid and is_within and is_unique and is_only):
+    status, q1, q2, q4, q5, q6 = _SOLVED, math.nan, math.nan, math.nan, math.nan, math.nan
+    if is_valid and is_rigid and is_only and is_within and is_unique:
+        sine, cosine = wy * horizontal * horizontal - (wx * bx + wz * bz) * by, depth * (wx * bz - wz * bx)
+        q1 = copy_within(atan2(-bz, -bx) - o1, n1, l1, h1)
+        q2 = copy_within(-atan2(horizontal, -by) - o2, n2, l2, h2)
+        q3 = min(max(q3, l3), h3)
+        q4 = copy_within(atan2(sine, cosine) - o4, n4, l4, h4)
+        q5 = copy_within(atan2(-across, -along) - o5, n5, l5, h5)
+        q6 = copy_within(atan2(-(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz) - o6, n6, l6, h6)
+    if math.isnan(q1 + q2 + q4 + q5 + q6):
         near, lows, highs = (n1, n2, n3, n4, n5, n6), (l1, l2, l3, l4, l5, l6), (h1, h2, h3, h4, h5, h6)
         offsets = (o1, o2, o3, o4, o5, o6)
         status, q1, q2, q3, q4, q5, q6 = _search(frame_6, is_valid, near, lows, highs, offsets, a, depth_0)
