@@ -20,7 +20,7 @@ would have its reference count changed atomically, at several nanoseconds each t
 import math
 
 from numba.core import types
-from numba.core.types.containers import UniTuple
+from numba.core.types.containers import Tuple, UniTuple
 
 from kinematics.chain import FORWARD, FORWARD_JACOBIAN, INVERSE, JACOBIAN, IkStatus
 from kinematics.closed_form import (
@@ -41,6 +41,8 @@ from kinematics.trigonometry import atan2, sincos
 __all__ = ["branches", "forward", "forward_jacobian", "inverse", "jacobian"]
 
 f8 = types.float64
+Six = tuple[float, float, float, float, float, float]
+_SOLVED = int(IkStatus.SOLVED)
 
 
 @kernel(UniTuple(f8, 12)(f8, f8, f8, f8, f8, f8, f8, f8))
@@ -177,49 +179,39 @@ def jacobian(arm: Array, q: Array, J: Array) -> None:
     _write_jacobian(J, s1, c1, ux, uy, uz, wx, wy, wz, zx, zy, zz, px, py, pz, rx, ry, rz, bx, by, bz)
 
 
-@kernel(INVERSE)
-def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
-    """Write the joint positions that bring the tip to T, and return an IkStatus.
-
-    Of the branches within the limits, full turns of each joint included, it is the one nearest to q_near by the sum of
-    squares of the five angles' distances (no two branches differ in the insertion alone). It may still be far away
-    where a branch ends, so a caller that follows a path checks the step.
+@kernel(Tuple((types.int64, *[f8] * 6))(UniTuple(f8, 12), types.boolean, *[UniTuple(f8, 6)] * 4, f8, f8))
+def _search(
+    frame_6: Pose12, is_valid: bool, near: Six, low: Six, high: Six, offset: Six, a: float, depth_0: float
+) -> tuple[int, float, float, float, float, float, float]:
+    """Return the status, and the joints nearest to `near` that put frame 6 there, of all branches; `near` on failure.
 
     Args:
-        arm: The record, (1,), dtype ARM.
-        T: T_base_tip, (4, 4).
-        q_near: Positions, (8,), rad and m.
-        q: Out: (8,). Entries past the six joints (the jaw) are those of q_near, and on failure all are. May be q_near.
-
-    Returns:
-        0 when solved; else why not. Forward(q) is then T to 1e-12 for an orthonormal T (to 1e-9 where an answer was
-        put on a limit).
+        frame_6: x6, y6, z6 and p6.
+        is_valid: Whether all numbers are finite and the pose's last row is 0 0 0 1.
+        near: Positions of the joints.
+        low: Limits of the joints.
+        high: See low.
+        offset: Of the joints.
+        a: Distance of the wrist's axes.
+        depth_0: L - q_3.
     """
-    n1, n2, n3, n4 = q_near[0], q_near[1], q_near[2], q_near[3]
-    n5, n6, n7, n8 = q_near[4], q_near[5], q_near[6], q_near[7]
-    q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7] = n1, n2, n3, n4, n5, n6, n7, n8
-    xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz = last_frame(arm, T)
-    bottom = abs(T[3, 0]) + abs(T[3, 1]) + abs(T[3, 2]) + abs(T[3, 3] - 1.0)
-    low, high, offset = arm[0].position_min, arm[0].position_max, arm[0].offset
-    a, depth_0 = arm[0].a[5], offset[2] + arm[0].d[2] + arm[0].d[3]
-    l1, l2, l3, l4, l5, l6 = low[0], low[1], low[2], low[3], low[4], low[5]
-    h1, h2, h3, h4, h5, h6 = high[0], high[1], high[2], high[3], high[4], high[5]
-    o1, o2, o4, o5, o6 = offset[0], offset[1], offset[3], offset[4], offset[5]
-
-    # Zero times a number that is not finite is nan.
-    finite = 0.0 * (n1 + n2 + n3 + n4 + n5 + n6 + n7 + n8) + 0.0 * (px + py + pz)
+    xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz = frame_6
+    n1, n2, n3, n4, n5, n6 = near
+    l1, l2, l3, l4, l5, l6 = low
+    h1, h2, h3, h4, h5, h6 = high
+    o1, o2, _, o4, o5, o6 = offset
     is_rigid = is_rotation(xx, xy, xz, yx, yy, yz, zx, zy, zz, POSE_TOLERANCE)
-    if finite != 0.0 or not bottom <= POSE_TOLERANCE or not is_rigid:
-        return IkStatus.NOT_A_POSE
+    if not is_valid or not is_rigid:
+        return IkStatus.NOT_A_POSE, n1, n2, n3, n4, n5, n6
     reach = max(abs(l3 + depth_0), abs(h3 + depth_0)) + abs(a) + LIMIT_TOLERANCE
     if px * px + py * py + pz * pz > reach * reach:
-        return IkStatus.OUT_OF_REACH
+        return IkStatus.OUT_OF_REACH, n1, n2, n3, n4, n5, n6
     # No direction is made a unit vector: an arc tangent does not ask for it, and the divisions would be waited for.
     along = px * zx + py * zy + pz * zz
     vx, vy, vz = px - along * zx, py - along * zy, pz - along * zz
     norm = math.sqrt(vx * vx + vy * vy + vz * vz)
     if norm < NEAR_POINT:
-        return IkStatus.SINGULAR
+        return IkStatus.SINGULAR, n1, n2, n3, n4, n5, n6
     wx, wy, wz = vy * zz - vz * zy, vz * zx - vx * zz, vx * zy - vy * zx  # v x z6
     s6, c6 = -(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz
     lx, ly, lz = norm * along * zx, norm * along * zy, norm * along * zz
@@ -268,16 +260,84 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
                         side, theta_2 = -side, -theta_2
             below = -below
         facing = -facing
-    q[0], q[1], q[2], q[3], q[4], q[5] = b1, b2, b3, b4, b5, b6
+    status = IkStatus.OUT_OF_REACH
     if nearest < math.inf:
-        return IkStatus.SOLVED
-    if singular:
-        return IkStatus.SINGULAR
-    if shallow:
-        return IkStatus.TOO_SHALLOW
-    if reachable:
-        return IkStatus.JOINT_LIMIT
-    return IkStatus.OUT_OF_REACH
+        status = IkStatus.SOLVED
+    elif singular:
+        status = IkStatus.SINGULAR
+    elif shallow:
+        status = IkStatus.TOO_SHALLOW
+    elif reachable:
+        status = IkStatus.JOINT_LIMIT
+    return status, b1, b2, b3, b4, b5, b6
+
+
+@kernel(INVERSE)
+def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
+    """Write the joint positions that bring the tip to T, and return an IkStatus.
+
+    Of the branches within the limits, full turns of each joint included, it is the one nearest to q_near by the sum of
+    squares of the five angles' distances (no two branches differ in the insertion alone). It may still be far away
+    where a branch ends, so a caller that follows a path checks the step.
+
+    Args:
+        arm: The record, (1,), dtype ARM.
+        T: T_base_tip, (4, 4).
+        q_near: Positions, (8,), rad and m.
+        q: Out: (8,). Entries past the six joints (the jaw) are those of q_near, and on failure all are. May be q_near.
+
+    Returns:
+        0 when solved; else why not. Forward(q) is then T to 1e-12 for an orthonormal T (to 1e-9 where an answer was
+        put on a limit).
+    """
+    n1, n2, n3, n4 = q_near[0], q_near[1], q_near[2], q_near[3]
+    n5, n6, n7, n8 = q_near[4], q_near[5], q_near[6], q_near[7]
+    frame_6 = last_frame(arm, T)
+    bottom = abs(T[3, 0]) + abs(T[3, 1]) + abs(T[3, 2]) + abs(T[3, 3] - 1.0)
+    low, high, offset = arm[0].position_min, arm[0].position_max, arm[0].offset
+    a, depth_0 = arm[0].a[5], offset[2] + arm[0].d[2] + arm[0].d[3]
+    l1, l2, l3, l4, l5, l6 = low[0], low[1], low[2], low[3], low[4], low[5]
+    h1, h2, h3, h4, h5, h6 = high[0], high[1], high[2], high[3], high[4], high[5]
+    o1, o2, o3, o4, o5, o6 = offset[0], offset[1], offset[2], offset[3], offset[4], offset[5]
+    xx, xy, xz, yx, yy, yz, zx, zy, zz, px, py, pz = frame_6
+    # Zero times a number that is not finite is nan.
+    finite = 0.0 * (n1 + n2 + n3 + n4 + n5 + n6 + n7 + n8) + 0.0 * (px + py + pz)
+    is_valid = finite == 0.0 and bottom <= POSE_TOLERANCE
+
+    # First the branch that an instrument in use is on: x5 = v / |v|, wrist below the RCM, s2 < 0. Where the limits
+    # leave no other (a PSM's do not past 31 mm of insertion), the search is saved, which would take as long again. No
+    # direction is made a unit vector: an arc tangent does not ask for it, and the divisions would be waited for.
+    along = px * zx + py * zy + pz * zz
+    vx, vy, vz = px - along * zx, py - along * zy, pz - along * zz
+    norm = math.sqrt(vx * vx + vy * vy + vz * vz)
+    wx, wy, wz = vy * zz - vz * zy, vz * zx - vx * zz, vx * zy - vy * zx  # v x z6
+    across, m = norm - a, norm * along  # p5 = across x5 + along z6
+    distance_5 = math.sqrt(across * across + along * along)
+    bx, by, bz = across * vx + m * zx, across * vy + m * zy, across * vz + m * zz  # |v| p5
+    horizontal, depth, q3 = math.sqrt(bx * bx + bz * bz), norm * distance_5, distance_5 - depth_0
+    # With the wrist above the RCM the insertion would be outside, with x5 turned round the wrist pitch, with s2 > 0 the
+    # pitch.
+    is_only = a >= 0.0 and -distance_5 - depth_0 < l3 - LIMIT_TOLERANCE and across > 0.0
+    is_only = is_only and abs(o5 + 0.5 * math.pi) + max(abs(l5), abs(h5)) < 0.5 * math.pi - LIMIT_TOLERANCE
+    is_only = is_only and h2 + o2 < -LIMIT_TOLERANCE and l2 + o2 > LIMIT_TOLERANCE - math.pi
+    is_within = q3 >= l3 - LIMIT_TOLERANCE and q3 <= h3 + LIMIT_TOLERANCE
+    is_unique = norm >= NEAR_POINT and distance_5 >= NEAR_POINT and horizontal >= NEAR_PARALLEL * depth
+    is_rigid = is_rotation(xx, xy, xz, yx, yy, yz, zx, zy, zz, POSE_TOLERANCE)
+    status, q1, q2, q4, q5, q6 = _SOLVED, math.nan, math.nan, math.nan, math.nan, math.nan
+    if is_valid and is_rigid and is_only and is_within and is_unique:
+        sine, cosine = wy * horizontal * horizontal - (wx * bx + wz * bz) * by, depth * (wx * bz - wz * bx)
+        q1 = copy_within(atan2(-bz, -bx) - o1, n1, l1, h1)
+        q2 = copy_within(-atan2(horizontal, -by) - o2, n2, l2, h2)
+        q3 = min(max(q3, l3), h3)
+        q4 = copy_within(atan2(sine, cosine) - o4, n4, l4, h4)
+        q5 = copy_within(atan2(-across, -along) - o5, n5, l5, h5)
+        q6 = copy_within(atan2(-(xx * wx + xy * wy + xz * wz), xx * vx + xy * vy + xz * vz) - o6, n6, l6, h6)
+    if math.isnan(q1 + q2 + q4 + q5 + q6):
+        near, lows, highs = (n1, n2, n3, n4, n5, n6), (l1, l2, l3, l4, l5, l6), (h1, h2, h3, h4, h5, h6)
+        offsets = (o1, o2, o3, o4, o5, o6)
+        status, q1, q2, q3, q4, q5, q6 = _search(frame_6, is_valid, near, lows, highs, offsets, a, depth_0)
+    q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7] = q1, q2, q3, q4, q5, q6, n7, n8
+    return status
 
 
 @kernel(BRANCHES)

@@ -173,7 +173,8 @@ def arms(as_json: JsonOption = False) -> None:
         console.print("No arm runs. Start one: trocar up psm_emulated")
     console.print(f"Configurations: {', '.join(shipped_configs())}")
     for name, arm in shipped.items():
-        table = Table(title=f"{arm.name}: {arm.title}", box=None, padding=(0, 1))
+        console.print(f"[bold]{arm.name}[/]: {arm.title}", soft_wrap=True)
+        table = Table(box=None, padding=(0, 1))
         table.add_column("axis", no_wrap=True)
         for title in ("from", "to", "velocity", "effort"):
             table.add_column(title, justify="right", no_wrap=True)

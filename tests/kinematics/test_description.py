@@ -3,23 +3,29 @@ import itertools
 import math
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kinematics import chain
-from kinematics.arm_file import ARMS_FOLDER, TOOLS_FOLDER
+from kinematics.arm_file import ARMS_FOLDER, TOOLS_FOLDER, parse_arm_file, parse_tool_file
 from kinematics.description import (
     ARM,
     DescriptionError,
     Family,
     KinematicsError,
+    describe,
     load_arm,
     load_tool,
     shipped_arms,
     shipped_tools,
 )
 from kinematics.dynamics import gravity_effort
+from kinematics.mounting import mount
 
 PSM_FILE = ARMS_FOLDER / "psm_classic.toml"
 TOOL_FILE = TOOLS_FOLDER / "large_needle_driver_400006.toml"
@@ -407,3 +413,65 @@ def test_reading_a_description_does_not_load_the_compiler():
     program = "import sys, kinematics.description as d; d.load_arm('psm_classic'); print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+ENTRIES = st.one_of(
+    st.floats(),
+    st.integers(-3, 3),
+    st.booleans(),
+    st.sampled_from(["", "yaw", "modified", "frames", "psm", "none", "revolute", "prismatic"]),
+    st.lists(st.floats(-2.0, 2.0), max_size=4),
+    st.lists(st.lists(st.sampled_from([0.0, 1.0]), min_size=3, max_size=4), max_size=4),
+    st.just({}),
+    st.just([{}]),
+)
+
+
+def broken(draw, table):
+    """Change, add or remove one entry somewhere in a table."""
+    keys = list(table) if isinstance(table, dict) else list(range(len(table)))
+    if not keys:
+        return
+    key = draw(st.sampled_from(keys))
+    if isinstance(table[key], dict | list) and draw(st.booleans()):
+        broken(draw, table[key])
+    elif draw(st.integers(0, 3)) == 0:
+        del table[key]
+    else:
+        table[key] = draw(ENTRIES)
+
+
+TEXTS = {
+    (arm, tool): [(ARMS_FOLDER / f"{arm}.toml").read_text()]
+    + ([(TOOLS_FOLDER / f"{tool}.toml").read_text()] if tool else [])
+    for arm, tool in (
+        ("psm_classic", "large_needle_driver_400006"),
+        ("ecm_si", "endoscope_si_hd_up"),
+        ("mtml", None),
+        ("raven_green", "raven_grasper"),
+        ("panda", "straight_instrument_300"),
+    )
+}
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_any_broken_file_is_loaded_or_refused_in_words(data):
+    """No other error than ours comes out, and what is loaded is finite."""
+    arm, tool = data.draw(st.sampled_from(list(TEXTS)))
+    raw = [tomllib.loads(text) for text in TEXTS[arm, tool]]
+    for _ in range(data.draw(st.integers(1, 2))):
+        broken(data.draw, data.draw(st.sampled_from(raw)))
+    path = Path("broken.toml")
+    try:
+        file = parse_arm_file(path, raw[0])
+        if tool:
+            file = mount(file, parse_tool_file(path, raw[1]), path)
+        elif file.actuators is not None and len(file.actuators.names) > len(file.axes):
+            return
+        record = describe(file, path=path, data=b"").record[0]
+    except DescriptionError as error:
+        assert "broken.toml" in str(error)
+        return
+    for name in ARM.names:
+        assert np.isfinite(record[name]).all()

@@ -156,6 +156,17 @@ def test_inverse_takes_the_branch_nearest_to_where_it_starts(psm_description, ra
     assert several > 1000
 
 
+def test_branch_that_is_tried_first_is_what_the_search_of_all_finds(psm_like, random_positions):
+    """Limits that leave room for other branches make the search run; from where the arm is, it must find the same."""
+    arm, wide = psm_like.record, psm_like.record
+    wide[0]["position_max"][1] = 2.0
+    Q = random_positions(arm, COUNT)
+    Q_back, status, _ = solve(arm, Q, Q)
+    Q_searched, status_searched, _ = solve(wide, Q, Q)
+    assert np.array_equal(status, status_searched)
+    assert np.abs(Q_back - Q_searched).max() < 1e-14
+
+
 def test_roll_follows_its_turns_without_a_jump(psm_description):
     arm = psm_description.record
     q, T = np.array([0.3, -0.2, 0.12, -4.5, 0.4, -0.5, 0.2, 0.0]), np.zeros((4, 4))
