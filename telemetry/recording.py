@@ -50,8 +50,8 @@ class Recording:
     records: dict[str, np.ndarray[Any, Any]]
     """Every ring's records by name, shape (n,), of the dtype that the file describes."""
     metadata: dict[str, str]
-    """arm, axes, axis_kinds, version, lockstep, wall_offset_ns, epoch/RING; written/RING and lost/RING if finished.
-    Of a daemon's arm also `description`: its file or its name."""
+    """arm, axes, axis_kinds, version, lockstep, wall_offset_ns, epoch/RING; written/RING and lost/RING if finished;
+    from a daemon's arm also `description`, the arm's file or its name."""
     complete: bool
     """False: the recorder did not finish the file, or a part of it is damaged and left out."""
 

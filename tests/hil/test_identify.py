@@ -21,7 +21,7 @@ from kinematics.description import load_arm
 from kinematics.dynamics import gravity_effort
 
 ARM = "psm_classic_lnd"
-POSES = 8
+POSES = 10
 EXAMPLE = Path(__file__).parents[2] / "examples" / "identify_arm.py"
 
 
