@@ -20,7 +20,7 @@ LINK_SPREAD = 0.5  # relative, roughly: how far from the old link a new one is e
 FLOOR = 1e-3  # of a scalar's spread: where one begins that was zero, and about where it stays if nothing is known
 GUESSED_MASS, GUESSED_RADIUS = 0.1, 0.05  # kg, m: of a link that the file gives no mass
 GUESSED_WEIGHT = 1e-3  # of such a guess, beside 1 / LINK_SPREAD² of what somebody wrote into the file
-ITERATIONS = 200  # Newton's: 20 to 40 are usual
+ITERATIONS = 200  # Newton's: 6 for the emulated arm
 DECREMENT = 1e-9  # half the square of Newton's decrement, in units of the weighted misfit
 
 

@@ -1,8 +1,10 @@
+import numba
 import numpy as np
 import pinocchio as pin
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba.core.runtime import _nrt_python
 
 from benchmarks.kinematics import pinocchio_model
 from kinematics import chain, dynamics
@@ -89,6 +91,44 @@ def test_dynamics_with_random_links_equal_pinocchios(description, random_positio
     for seed in range(10):
         arm, model = with_random_links(description, seed)
         check_against_pinocchio(arm, model, description.n_joints, random_positions(arm, 30, seed))
+
+
+@numba.njit
+def call_all(arm, x, y, M, count):
+    for _ in range(count):
+        dynamics.inverse_dynamics(arm, x, x, x, y)
+        dynamics.bias_effort(arm, x, x, y)
+        dynamics.gravity_effort(arm, x, y)
+        dynamics.friction_effort(arm, x, y)
+        dynamics.mass_matrix(arm, x, M)
+        dynamics.forward_dynamics(arm, x, x, x, y)
+
+
+@numba.njit
+def allocate(count):
+    total = 0.0
+    for k in range(count):
+        total += np.full(8 + k % 2, 1.0).sum()
+    return total
+
+
+def test_kernels_allocate_nothing(psm_description):
+    arm, x, y, M = psm_description.record, np.full(8, 0.1), np.zeros(8), np.zeros((8, 8))
+
+    def allocations(call, count):
+        before = _nrt_python.memsys_get_stats_alloc()
+        call(count)
+        return _nrt_python.memsys_get_stats_alloc() - before
+
+    was_enabled = _nrt_python.memsys_stats_enabled()
+    _nrt_python.memsys_enable_stats()
+    try:
+        for call, each in ((allocate, 1), (lambda count: call_all(arm, x, y, M, count), 0)):
+            call(1)
+            assert allocations(call, 101) - allocations(call, 1) == 100 * each  # the entry from Python is not counted
+    finally:
+        if not was_enabled:
+            _nrt_python.memsys_disable_stats()
 
 
 def test_results_may_replace_the_last_argument(description, random_positions):
