@@ -34,6 +34,7 @@ from drivers.driver import COMMAND, FEEDBACK, DeviceInfo, Driver, DriverError
 from kinematics import psm
 from kinematics.compiled import Array
 from kinematics.description import ArmDescription, load_arm
+from kinematics.generated import generated_kernels
 from telemetry.ring import open_ring
 from telemetry.sample import SAMPLE
 from telemetry.shared import map_records
@@ -148,9 +149,10 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
         else (clock.wait_real, clock.now_real, clock.finish_real)
     )
     driver = make_driver(config, arm, str(run_dir.port) if config.rig else config.driver.port)
+    forward = generated_kernels(arm).forward  # compiled before the port is open, the first time
     device = driver.open()
     try:
-        arguments = [psm.forward, psm.inverse, laws.joint_pd, driver.receive, driver.transmit, *parts]
+        arguments = [forward, psm.inverse, laws.joint_pd, driver.receive, driver.transmit, *parts]
         arguments += [arm.record, parameters, time, barrier, driver.link, ring.header, ring.slots]
         arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["profile"]]
         arguments += [state["guard"], state["feedback"], state["command"], state["joint_command"]]
