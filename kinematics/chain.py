@@ -1,7 +1,7 @@
 """Forward kinematics and Jacobian of any serial chain.
 
-These kernels read the table, so they fit every arm; a family's own file (`psm.py`) has the same functions unrolled,
-several times faster. In all of them `q` has 8 entries in the order of the arm's axes, rad and m, those past the joints
+These kernels read the table, so they fit every arm; `kinematics.generated` makes the same functions for one arm, three
+times faster. In all of them `q` has 8 entries in the order of the arm's axes, rad and m, those past the joints
 (the jaw) unused; `T` is T_base_tip, (4, 4); nothing is allocated.
 """
 

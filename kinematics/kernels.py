@@ -1,10 +1,10 @@
-"""The kernels that serve an arm: those of its family where it has one, else the general ones."""
+"""The kernels that serve an arm: forward kinematics written out for its geometry, and its family's inverse."""
 
 from typing import NamedTuple
 
-from kinematics import chain
 from kinematics.compiled import Part
 from kinematics.description import ArmDescription, Family
+from kinematics.generated import generated_kernels
 
 __all__ = ["ArmKernels", "kernels_of"]
 
@@ -26,23 +26,23 @@ class ArmKernels(NamedTuple):
 
 def kernels_of(description: ArmDescription) -> ArmKernels:
     """Return the kernels of an arm."""
-    general = (chain.forward, chain.jacobian, chain.forward_jacobian)
+    own = generated_kernels(description)
     family = Family(int(description.record[0]["family"]))
     # Imported here: a family's kernels take time to load, or on the first use to compile, and an arm is of one family.
     if family == Family.PSM:
         from kinematics import psm
 
-        return ArmKernels(psm.forward, psm.jacobian, psm.forward_jacobian, psm.inverse, psm.branches)
+        return ArmKernels(*own, psm.inverse, psm.branches)
     if family == Family.ECM:
         from kinematics import ecm
 
-        return ArmKernels(*general, ecm.inverse, ecm.branches)
+        return ArmKernels(*own, ecm.inverse, ecm.branches)
     if family == Family.MTM:
         from kinematics import mtm
 
-        return ArmKernels(*general, mtm.inverse, mtm.branches)
+        return ArmKernels(*own, mtm.inverse, mtm.branches)
     if family == Family.RAVEN:
         from kinematics import raven
 
-        return ArmKernels(*general, raven.inverse, raven.branches)
-    return ArmKernels(*general, None, None)
+        return ArmKernels(*own, raven.inverse, raven.branches)
+    return ArmKernels(*own, None, None)

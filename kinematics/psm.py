@@ -1,4 +1,4 @@
-"""The da Vinci PSM with a two-axis wrist: forward, Jacobian and inverse in closed form.
+"""The da Vinci PSM with a two-axis wrist: inverse kinematics in closed form.
 
 Family "psm", modified Denavit-Hartenberg: yaw and pitch cross at the remote centre of motion (RCM), which is the
 base's origin; the insertion runs along a line through it; roll about that line; wrist pitch; wrist yaw at a distance
@@ -22,7 +22,7 @@ import math
 from numba.core import types
 from numba.core.types.containers import Tuple, UniTuple
 
-from kinematics.chain import FORWARD, FORWARD_JACOBIAN, INVERSE, JACOBIAN, IkStatus
+from kinematics.chain import INVERSE, IkStatus
 from kinematics.closed_form import (
     BRANCHES,
     LIMIT_TOLERANCE,
@@ -36,147 +36,13 @@ from kinematics.closed_form import (
 )
 from kinematics.compiled import Array, kernel
 from kinematics.frames import is_pose, is_rotation
-from kinematics.trigonometry import atan2, sincos
+from kinematics.trigonometry import atan2
 
-__all__ = ["branches", "forward", "forward_jacobian", "inverse", "jacobian"]
+__all__ = ["branches", "inverse"]
 
 f8 = types.float64
 Six = tuple[float, float, float, float, float, float]
 _SOLVED = int(IkStatus.SOLVED)
-
-
-@kernel(UniTuple(f8, 12)(f8, f8, f8, f8, f8, f8, f8, f8))
-def _wrist(s1: float, c1: float, s2: float, c2: float, s4: float, c4: float, s5: float, c5: float) -> Pose12:
-    """Return z3, z5, x5 and z6 in the base frame."""
-    ux, uy, uz = c1 * s2, -c2, s1 * s2
-    x3x, x3y, x3z = c1 * c2, s2, s1 * c2
-    x4x, x4y, x4z = c4 * x3x - s4 * s1, c4 * x3y, c4 * x3z + s4 * c1
-    wx, wy, wz = -s4 * x3x - c4 * s1, -s4 * x3y, -s4 * x3z + c4 * c1
-    vx, vy, vz = c5 * x4x - s5 * ux, c5 * x4y - s5 * uy, c5 * x4z - s5 * uz
-    zx, zy, zz = -s5 * x4x - c5 * ux, -s5 * x4y - c5 * uy, -s5 * x4z - c5 * uz
-    return ux, uy, uz, wx, wy, wz, vx, vy, vz, zx, zy, zz
-
-
-@kernel(UniTuple(f8, 3)(f8, f8, f8, f8, f8, f8))
-def _cross(ax: float, ay: float, az: float, bx: float, by: float, bz: float) -> tuple[float, float, float]:
-    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-
-
-@kernel(types.void(f8[:, ::1], f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8, f8))
-def _write_jacobian(
-    J: Array,
-    s1: float,
-    c1: float,
-    ux: float,
-    uy: float,
-    uz: float,
-    wx: float,
-    wy: float,
-    wz: float,
-    zx: float,
-    zy: float,
-    zz: float,
-    px: float,
-    py: float,
-    pz: float,
-    rx: float,
-    ry: float,
-    rz: float,
-    bx: float,
-    by: float,
-    bz: float,
-) -> None:
-    """Write the columns, given s1, c1, z3, z5, z6 and the tip relative to the RCM (p), to p5 (r) and to p6 (b).
-
-    The first four axes pass through the RCM; the yaw's is -y of the base.
-    """
-    J[0, 0], J[1, 0], J[2, 0] = -pz, 0.0, px
-    J[3, 0], J[4, 0], J[5, 0] = 0.0, -1.0, 0.0
-    J[0, 1], J[1, 1], J[2, 1] = -c1 * py, c1 * px + s1 * pz, -s1 * py
-    J[3, 1], J[4, 1], J[5, 1] = -s1, 0.0, c1
-    J[0, 2], J[1, 2], J[2, 2] = ux, uy, uz
-    J[3, 2], J[4, 2], J[5, 2] = 0.0, 0.0, 0.0
-    J[0, 3], J[1, 3], J[2, 3] = _cross(ux, uy, uz, px, py, pz)
-    J[3, 3], J[4, 3], J[5, 3] = ux, uy, uz
-    J[0, 4], J[1, 4], J[2, 4] = _cross(wx, wy, wz, rx, ry, rz)
-    J[3, 4], J[4, 4], J[5, 4] = wx, wy, wz
-    J[0, 5], J[1, 5], J[2, 5] = _cross(zx, zy, zz, bx, by, bz)
-    J[3, 5], J[4, 5], J[5, 5] = zx, zy, zz
-    J[0, 6], J[1, 6], J[2, 6], J[3, 6], J[4, 6], J[5, 6] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    J[0, 7], J[1, 7], J[2, 7], J[3, 7], J[4, 7], J[5, 7] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-
-
-@kernel(FORWARD)
-def forward(arm: Array, q: Array, T: Array) -> None:
-    """Write T_base_tip at the joint positions q; as `chain.forward`, unrolled."""
-    offset, t = arm[0].offset, arm[0].tip
-    L, a = q[2] + offset[2] + arm[0].d[2] + arm[0].d[3], arm[0].a[5]
-    t00, t01, t02, t03 = t[0, 0], t[0, 1], t[0, 2], t[0, 3]
-    t10, t11, t12, t13 = t[1, 0], t[1, 1], t[1, 2], t[1, 3]
-    t20, t21, t22, t23 = t[2, 0], t[2, 1], t[2, 2], t[2, 3]
-    s1, c1 = sincos(q[0] + offset[0])
-    s2, c2 = sincos(q[1] + offset[1])
-    s4, c4 = sincos(q[3] + offset[3])
-    s5, c5 = sincos(q[4] + offset[4])
-    s6, c6 = sincos(q[5] + offset[5])
-    ux, uy, uz, wx, wy, wz, vx, vy, vz, zx, zy, zz = _wrist(s1, c1, s2, c2, s4, c4, s5, c5)
-    xx, xy, xz = c6 * vx - s6 * wx, c6 * vy - s6 * wy, c6 * vz - s6 * wz  # x6
-    yx, yy, yz = -s6 * vx - c6 * wx, -s6 * vy - c6 * wy, -s6 * vz - c6 * wz  # y6
-    T[0, 0], T[0, 1] = xx * t00 + yx * t10 + zx * t20, xx * t01 + yx * t11 + zx * t21
-    T[1, 0], T[1, 1] = xy * t00 + yy * t10 + zy * t20, xy * t01 + yy * t11 + zy * t21
-    T[2, 0], T[2, 1] = xz * t00 + yz * t10 + zz * t20, xz * t01 + yz * t11 + zz * t21
-    T[0, 2], T[0, 3] = xx * t02 + yx * t12 + zx * t22, xx * t03 + yx * t13 + zx * t23 + L * ux + a * vx
-    T[1, 2], T[1, 3] = xy * t02 + yy * t12 + zy * t22, xy * t03 + yy * t13 + zy * t23 + L * uy + a * vy
-    T[2, 2], T[2, 3] = xz * t02 + yz * t12 + zz * t22, xz * t03 + yz * t13 + zz * t23 + L * uz + a * vz
-    T[3, 0], T[3, 1], T[3, 2], T[3, 3] = 0.0, 0.0, 0.0, 1.0
-
-
-@kernel(FORWARD_JACOBIAN)
-def forward_jacobian(arm: Array, q: Array, T: Array, J: Array) -> None:
-    """Write T_base_tip and the geometric Jacobian: `forward` and `jacobian` for little more than one of them."""
-    offset, t = arm[0].offset, arm[0].tip
-    L, a = q[2] + offset[2] + arm[0].d[2] + arm[0].d[3], arm[0].a[5]
-    t00, t01, t02, t03 = t[0, 0], t[0, 1], t[0, 2], t[0, 3]
-    t10, t11, t12, t13 = t[1, 0], t[1, 1], t[1, 2], t[1, 3]
-    t20, t21, t22, t23 = t[2, 0], t[2, 1], t[2, 2], t[2, 3]
-    s1, c1 = sincos(q[0] + offset[0])
-    s2, c2 = sincos(q[1] + offset[1])
-    s4, c4 = sincos(q[3] + offset[3])
-    s5, c5 = sincos(q[4] + offset[4])
-    s6, c6 = sincos(q[5] + offset[5])
-    ux, uy, uz, wx, wy, wz, vx, vy, vz, zx, zy, zz = _wrist(s1, c1, s2, c2, s4, c4, s5, c5)
-    xx, xy, xz = c6 * vx - s6 * wx, c6 * vy - s6 * wy, c6 * vz - s6 * wz  # x6
-    yx, yy, yz = -s6 * vx - c6 * wx, -s6 * vy - c6 * wy, -s6 * vz - c6 * wz  # y6
-    bx, by, bz = xx * t03 + yx * t13 + zx * t23, xy * t03 + yy * t13 + zy * t23, xz * t03 + yz * t13 + zz * t23
-    rx, ry, rz = bx + a * vx, by + a * vy, bz + a * vz
-    px, py, pz = rx + L * ux, ry + L * uy, rz + L * uz
-    T[0, 0], T[0, 1] = xx * t00 + yx * t10 + zx * t20, xx * t01 + yx * t11 + zx * t21
-    T[1, 0], T[1, 1] = xy * t00 + yy * t10 + zy * t20, xy * t01 + yy * t11 + zy * t21
-    T[2, 0], T[2, 1] = xz * t00 + yz * t10 + zz * t20, xz * t01 + yz * t11 + zz * t21
-    T[0, 2], T[1, 2] = xx * t02 + yx * t12 + zx * t22, xy * t02 + yy * t12 + zy * t22
-    T[2, 2] = xz * t02 + yz * t12 + zz * t22
-    T[0, 3], T[1, 3], T[2, 3] = px, py, pz
-    T[3, 0], T[3, 1], T[3, 2], T[3, 3] = 0.0, 0.0, 0.0, 1.0
-    _write_jacobian(J, s1, c1, ux, uy, uz, wx, wy, wz, zx, zy, zz, px, py, pz, rx, ry, rz, bx, by, bz)
-
-
-@kernel(JACOBIAN)
-def jacobian(arm: Array, q: Array, J: Array) -> None:
-    """Write the geometric Jacobian at the joint positions q, (6, 8); as `chain.jacobian`, unrolled."""
-    offset, t = arm[0].offset, arm[0].tip
-    L, a = q[2] + offset[2] + arm[0].d[2] + arm[0].d[3], arm[0].a[5]
-    tx, ty, tz = t[0, 3], t[1, 3], t[2, 3]
-    s1, c1 = sincos(q[0] + offset[0])
-    s2, c2 = sincos(q[1] + offset[1])
-    s4, c4 = sincos(q[3] + offset[3])
-    s5, c5 = sincos(q[4] + offset[4])
-    s6, c6 = sincos(q[5] + offset[5])
-    ux, uy, uz, wx, wy, wz, vx, vy, vz, zx, zy, zz = _wrist(s1, c1, s2, c2, s4, c4, s5, c5)
-    e, f = c6 * tx - s6 * ty, -s6 * tx - c6 * ty
-    bx, by, bz = e * vx + f * wx + tz * zx, e * vy + f * wy + tz * zy, e * vz + f * wz + tz * zz
-    rx, ry, rz = bx + a * vx, by + a * vy, bz + a * vz
-    px, py, pz = rx + L * ux, ry + L * uy, rz + L * uz
-    _write_jacobian(J, s1, c1, ux, uy, uz, wx, wy, wz, zx, zy, zz, px, py, pz, rx, ry, rz, bx, by, bz)
 
 
 @kernel(Tuple((types.int64, *[f8] * 6))(UniTuple(f8, 12), types.boolean, *[UniTuple(f8, 6)] * 4, f8, f8))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.kinematics import pinocchio_model
-from kinematics import chain, psm
+from kinematics import chain
 from kinematics.kernels import kernels_of
 
 
@@ -49,22 +49,6 @@ def test_kernels_of_every_shipped_arm_equal_the_general_ones(shipped_description
         assert max(np.abs(T - T_own).max(), np.abs(J - J_own).max()) < 4e-15
 
 
-def test_unrolled_psm_equals_the_general_chain(psm_like, random_positions):
-    arm = psm_like.record
-    T, J = np.full((4, 4), np.nan), np.full((6, 8), np.nan)
-    T_psm, J_psm, T_both, J_both = (np.full_like(a, np.nan) for a in (T, J, T, J))
-    for q in random_positions(arm, 2000):
-        chain.forward(arm, q, T)
-        chain.jacobian(arm, q, J)
-        psm.forward(arm, q, T_psm)
-        psm.jacobian(arm, q, J_psm)
-        psm.forward_jacobian(arm, q, T_both, J_both)
-        assert np.abs(T - T_psm).max() < 2e-15
-        assert np.abs(J - J_psm).max() < 2e-15
-        assert np.abs(T - T_both).max() < 2e-15
-        assert np.abs(J - J_both).max() < 2e-15
-
-
 def test_jacobian_equals_central_differences(description, random_positions):
     arm, h = description.record, 1e-6
     J, T, ahead, behind = np.zeros((6, 8)), np.zeros((4, 4)), np.zeros((4, 4)), np.zeros((4, 4))
@@ -96,9 +80,9 @@ def test_jaw_moves_no_frame_and_has_a_zero_column(psm_description, random_positi
 def test_instrument_hangs_down_at_zero_and_is_inserted_downwards(psm_description):
     arm = psm_description.record
     T = np.zeros((4, 4))
-    psm.forward(arm, np.zeros(8), T)
+    chain.forward(arm, np.zeros(8), T)
     top = T[2, 3]
-    psm.forward(arm, np.array([0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0]), T)
+    chain.forward(arm, np.array([0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0]), T)
     assert abs(T[2, 3] - (top - 0.1)) < 1e-10
     assert np.abs(T[:2, 3]).max() < 1e-5
 
@@ -106,7 +90,7 @@ def test_instrument_hangs_down_at_zero_and_is_inserted_downwards(psm_description
 def test_yaw_swings_the_tip_along_x_and_pitch_against_y(psm_description):
     arm = psm_description.record
     J = np.zeros((6, 8))
-    psm.jacobian(arm, np.array([0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0]), J)
+    chain.jacobian(arm, np.array([0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0]), J)
     depth = 0.1 - 0.0156 + 0.0091
     assert np.abs(J[:3, 0] - [depth, 0.0, 0.0]).max() < 1e-5
     assert np.abs(J[:3, 1] - [0.0, -depth, 0.0]).max() < 1e-5
@@ -117,8 +101,8 @@ def test_shaft_passes_through_the_remote_centre_wherever_the_arm_is(psm_descript
     arm = psm_description.record
     J, T = np.zeros((6, 8)), np.zeros((4, 4))
     for q in random_positions(arm, 200):
-        psm.jacobian(arm, q, J)
-        psm.forward(arm, q, T)
+        chain.jacobian(arm, q, J)
+        chain.forward(arm, q, T)
         axis, moment = J[3:, 3], J[:3, 3] - np.cross(J[3:, 3], T[:3, 3])
         assert abs(np.linalg.norm(axis) - 1.0) < 1e-12
         assert np.linalg.norm(moment) < 1e-12
@@ -129,13 +113,12 @@ def test_shaft_passes_through_the_remote_centre_wherever_the_arm_is(psm_descript
 def test_plain_python_agrees_with_the_compiled_chain(psm_description, name, q):
     arm, q = psm_description.record, np.array(q)
     shape = (4, 4) if name == "forward" else (6, 8)
-    for module in (chain, psm):
-        compiled, plain = np.zeros(shape), np.zeros(shape)
-        getattr(module, name)(arm, q, compiled)
-        getattr(module, name).py_func(arm.view(np.recarray), q, plain)
-        assert np.abs(compiled - plain).max() < 1e-14
+    compiled, plain = np.zeros(shape), np.zeros(shape)
+    getattr(chain, name)(arm, q, compiled)
+    getattr(chain, name).py_func(arm.view(np.recarray), q, plain)
+    assert np.abs(compiled - plain).max() < 1e-14
 
 
 def test_kernels_refuse_another_type_instead_of_compiling(psm_description):
     with pytest.raises(TypeError):
-        psm.forward(psm_description.record, np.zeros(8, np.float32), np.zeros((4, 4)))
+        chain.forward(psm_description.record, np.zeros(8, np.float32), np.zeros((4, 4)))

@@ -20,7 +20,7 @@ LENGTH = 0.0091
 @kernel(i8(ARMS, f8[:, ::1], f8[:, :, ::1]))
 def forward_all(arm, Q, T):
     for i in range(Q.shape[0]):
-        psm.forward(arm, Q[i], T[i])
+        chain.forward(arm, Q[i], T[i])
     return 0
 
 
@@ -122,7 +122,7 @@ def test_branches_are_all_different(psm_description, random_positions):
     arm = psm_description.record
     T, branches = np.zeros((4, 4)), np.zeros((16, 8))
     for q in random_positions(arm, 300):
-        psm.forward(arm, q, T)
+        chain.forward(arm, q, T)
         assert psm.branches(arm, T, branches) == 16
         distances = np.abs(branches[:, None] - branches[None]).max(axis=2) + np.eye(16)
         assert distances.min() > 1e-6
@@ -145,7 +145,7 @@ def test_inverse_takes_the_branch_nearest_to_where_it_starts(psm_description, ra
     Q = random_positions(arm, 3000)
     Q[1500:, 2] = np.random.default_rng(5).uniform(0.0, DEPTH_0, 1500)  # where more than one branch is within limits
     for q, q_near in zip(Q, random_positions(arm, 3000, seed=4), strict=True):
-        psm.forward(arm, q, T)
+        chain.forward(arm, q, T)
         if psm.branches(arm, T, branches) < 16 or psm.inverse(arm, T, q_near, q_back) != IkStatus.SOLVED:
             continue
         inside = branches[np.all((branches[:, :6] >= low) & (branches[:, :6] <= high), axis=1)]
@@ -173,7 +173,7 @@ def test_roll_follows_its_turns_without_a_jump(psm_description):
     q_back = q.copy()
     for roll in np.arange(-4.5, 4.5, 0.01):
         q[3] = roll
-        psm.forward(arm, q, T)
+        chain.forward(arm, q, T)
         assert psm.inverse(arm, T, q_back, q_back) == IkStatus.SOLVED  # the output may be the start
         assert np.abs(q_back - q).max() < 1e-11
 
@@ -181,7 +181,7 @@ def test_roll_follows_its_turns_without_a_jump(psm_description):
 def test_roll_turns_back_at_its_limit_to_the_copy_inside(psm_description):
     arm = psm_description.record
     q, T, q_back = np.array([0.3, -0.2, 0.12, 4.6, 0.4, -0.5, 0.2, 0.0]), np.zeros((4, 4)), np.zeros(8)
-    psm.forward(arm, q, T)
+    chain.forward(arm, q, T)
     assert psm.inverse(arm, T, q, q_back) == IkStatus.SOLVED
     assert abs(q_back[3] - (4.6 - 2.0 * math.pi)) < 1e-12
 
@@ -193,14 +193,14 @@ def test_limits_are_inside_and_what_is_beyond_is_refused(psm_description, axis, 
     q, T, q_back = np.array([0.3, -0.2, 0.12, 0.7, 0.4, -0.5, 0.2, 0.0]), np.zeros((4, 4)), np.zeros(8)
     limit = arm[0][end][axis]
     q[axis] = limit
-    psm.forward(arm, q, T)
+    chain.forward(arm, q, T)
     assert psm.inverse(arm, T, q, q_back) == IkStatus.SOLVED
     assert within_limits(arm, q_back[None])[0]
     assert np.abs(q_back - q).max() <= LIMIT_TOLERANCE
     if axis == 3:
         return  # beyond the roll's limits lies its copy one turn back
     q[axis] = limit + math.copysign(1e-6, limit if limit else -1.0)
-    psm.forward(arm, q, T)
+    chain.forward(arm, q, T)
     # Short of the least insertion there is a branch with the wrist below the RCM, turned over: its angles are refused.
     expected = IkStatus.OUT_OF_REACH if (axis, end) == (2, "position_max") else IkStatus.JOINT_LIMIT
     assert psm.inverse(arm, T, q, q_back) == expected
@@ -256,7 +256,7 @@ def test_shaft_along_the_yaw_axis_is_singular_never_wrong(psm_description, rando
 def test_far_away_is_out_of_reach(psm_description, scale):
     arm = psm_description.record
     q, T, q_back = np.array([0.3, -0.2, 0.2, 0.7, 0.4, -0.5, 0.2, 0.0]), np.zeros((4, 4)), np.zeros(8)
-    psm.forward(arm, q, T)
+    chain.forward(arm, q, T)
     T[:3, 3] *= scale
     assert psm.inverse(arm, T, q, q_back) == IkStatus.OUT_OF_REACH
     assert np.array_equal(q_back, q)
@@ -267,7 +267,7 @@ def test_far_away_is_out_of_reach(psm_description, scale):
 def test_one_wrong_entry_of_the_pose_is_refused(psm_description, entry, value):
     arm = psm_description.record
     q, T, q_back = np.array([0.3, -0.2, 0.2, 0.7, 0.4, -0.5, 0.2, 0.0]), np.zeros((4, 4)), np.zeros(8)
-    psm.forward(arm, q, T)
+    chain.forward(arm, q, T)
     T.flat[entry] = value
     expected = IkStatus.NOT_A_POSE
     if entry in (3, 7, 11) and value == 1e300:
@@ -281,7 +281,7 @@ def test_one_wrong_entry_of_the_pose_is_refused(psm_description, entry, value):
 def test_start_that_is_not_finite_is_refused(psm_description, entry, value):
     arm = psm_description.record
     q, T, q_back = np.array([0.3, -0.2, 0.2, 0.7, 0.4, -0.5, 0.2, 0.0]), np.zeros((4, 4)), np.zeros(8)
-    psm.forward(arm, q, T)
+    chain.forward(arm, q, T)
     q[entry] = value
     assert psm.inverse(arm, T, q, q_back) == IkStatus.NOT_A_POSE
 
@@ -302,7 +302,7 @@ def test_round_trip_holds_wherever_hypothesis_looks(psm_description, data):
     for i in range(7):
         q[i] = data.draw(st.floats(arm[0]["position_min"][i], arm[0]["position_max"][i]))
     T, T_back, q_back, q_plain = np.zeros((4, 4)), np.zeros((4, 4)), np.zeros(8), np.zeros(8)
-    psm.forward(arm, q, T)
+    chain.forward(arm, q, T)
     status = psm.inverse(arm, T, q, q_back)
     assert psm.inverse.py_func(arm.view(np.recarray), T, q, q_plain) == status
     assert np.abs(q_plain - q_back).max() < 1e-9
@@ -310,7 +310,7 @@ def test_round_trip_holds_wherever_hypothesis_looks(psm_description, data):
         assert near_axis(arm, q[None])[0] < 2.0 * NEAR_POINT
         assert np.array_equal(q_back, q)
         return
-    psm.forward(arm, q_back, T_back)
+    chain.forward(arm, q_back, T_back)
     on_limit = np.any((q_back == arm[0]["position_min"]) | (q_back == arm[0]["position_max"]))
     assert np.abs(T_back - T).max() < (2.0 * LIMIT_TOLERANCE if on_limit else 1e-12)
 
@@ -319,7 +319,7 @@ def test_plain_python_agrees_with_the_compiled_branches(psm_description, random_
     arm = psm_description.record
     T, compiled, plain = np.zeros((4, 4)), np.zeros((16, 8)), np.zeros((16, 8))
     for q in random_positions(arm, 20):
-        psm.forward(arm, q, T)
+        chain.forward(arm, q, T)
         assert psm.branches(arm, T, compiled) == psm.branches.py_func(arm.view(np.recarray), T, plain)
         assert np.abs(compiled - plain).max() < 1e-12
 
@@ -327,5 +327,5 @@ def test_plain_python_agrees_with_the_compiled_branches(psm_description, random_
 def test_kernels_plug_into_compiled_code_as_parts(psm_description):
     arm = psm_description.record
     q, T, q_back = np.array([0.3, -0.2, 0.2, 0.7, 0.4, -0.5, 0.2, 0.0]), np.zeros((4, 4)), np.zeros(8)
-    assert there_and_back(psm.forward, psm.inverse, arm, q, T, q_back) == IkStatus.SOLVED
+    assert there_and_back(chain.forward, psm.inverse, arm, q, T, q_back) == IkStatus.SOLVED
     assert np.abs(q_back - q).max() < 1e-12

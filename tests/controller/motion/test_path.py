@@ -28,7 +28,7 @@ from controller.motion.path import (
     path_pose,
 )
 from controller.motion.profile import PROFILE, evaluate, plan_rest_to_rest, plan_stop
-from kinematics import psm
+from kinematics import chain, psm
 from kinematics.chain import INVERSE
 from kinematics.compiled import array_of, kernel
 from kinematics.description import ARM, load_arm
@@ -450,7 +450,7 @@ def test_limits_are_only_ever_lowered():
 
 def forward(q):
     T = np.empty((4, 4))
-    psm.forward(PSM, q, T)
+    chain.forward(PSM, q, T)
     return T
 
 
