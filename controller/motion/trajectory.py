@@ -68,7 +68,8 @@ _TOO_FAST, _BAD_AXES, _UNSOLVED = int(Status.TARGET_TOO_FAST), int(Status.BAD_AX
 _SIXTH = 1.0 / 6.0
 _SAME = 1e-12  # relative: distances and velocities that differ by less are taken as equal
 _AT_ONCE = 1e-10  # relative: durations that differ by less are taken as equal
-_ROUNDING = 1e-15  # relative: what a few roundings may come to
+_SET_HIGH = 1e5  # limits further beyond what a motion reaches say nothing about its size
+_ROUNDING = 2e-15  # relative: what a few roundings may come to
 
 
 @kernel(types.void(_T, _i8, UniTuple(_f8, 7), _f8, _f8, _f8, _f8))
@@ -156,7 +157,7 @@ def _write_mixture(trajectory: Array, i: int, duration: float) -> float:
     rise_1, cruise_1, dip_1, d_far = far_motion_lasting(v0, a0, v1, free, v_max, a_max)
     rise_2, cruise_2, dip_2, d_near = far_motion_lasting(-v0, -a0, -v1, free, v_max, a_max)
     d_near = -d_near
-    close = work.close + _ROUNDING * v_max * free
+    close = work.close + _ROUNDING * (abs(d_near) + abs(d_far))
     turn = 0.0
     if d < d_near - close:
         turn = -1.0
@@ -236,7 +237,7 @@ def _solve(
     # A plan made on the way of another must not turn back because rounding has put the end a hair's breadth too near.
     # What rounding did to the velocities changes the duration by that over the peak acceleration.
     off = _ROUNDING * (abs(v0) + 0.5 * a0 * a0 + abs(v1))
-    if abs(v1 - v_left) <= _SAME * v_max + off:
+    if abs(v1 - v_left) <= _SAME * abs(v1) + off + min(_ROUNDING * v_max, _SET_HIGH * off):
         v1 = v_left
     side, shortest, d_direct, peak = direct(v0, a0, v1, a_max)
     turn = 1.0
@@ -249,12 +250,14 @@ def _solve(
     v1 *= turn
     side *= turn
     work.v0, work.a0, work.v1, work.d, work.v_max, work.a_max = v0, a0, v1, turn * d, v_max, a_max
-    # Of the axis, not of the way that is left: what was near enough once must still be so a little later.
-    scale_time = a_max + v_max / a_max
-    close = _SAME * (scale * (abs(p0) + abs(p1)) + v_max * scale_time) + _ROUNDING * v_max * shortest
-    close += abs(v1) * off / max(peak, np.sqrt(off), 1e-150)
+    # By the target, not by the way that is left: what was near enough once must still be so a little later.
+    speed = abs(v1)
+    time_to_stop = min(2.0 * np.sqrt(speed), speed / a_max + a_max)
+    size = scale * (abs(p0) + abs(p1)) + speed * time_to_stop
+    close = _SAME * size + _ROUNDING * min(v_max * (a_max + v_max / a_max), _SET_HIGH * size) + off * shortest
+    close += speed * off / max(peak, np.sqrt(off), 1e-150)
     work.close = close
-    work.late = _AT_ONCE * scale_time
+    work.late = _AT_ONCE * time_to_stop
     if abs(d - d_direct) <= close:
         work.fixed = t_brake + shortest
         work.rise = 0.0

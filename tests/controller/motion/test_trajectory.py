@@ -253,6 +253,15 @@ def test_passing_the_target_at_its_velocity_takes_no_time(v):
     assert at(trajectory, 2.0)[:, 0] == pytest.approx([0.5 + 2.0 * v, v, 0.0], abs=1e-15)
 
 
+@pytest.mark.parametrize("limit", [1.0, 1e3, 1e6, 1e9, 1e12])
+def test_limits_far_out_of_reach_are_none(limit):
+    """Four jerks of 1 from rest to rest: (p / 2)^(1/3) s each."""
+    trajectory = planned_axis(0.0, 0.0, 0.0, 1e-3, 0.0, limit, limit, 1.0)
+    assert trajectory[0]["duration"] == pytest.approx(4.0 * (1e-3 / 2.0) ** (1.0 / 3.0), rel=1e-9)
+    states = States(*(np.full((1, 8), x) for x in (0.0, 0.0, 0.0, 1e-3, 0.0, limit, limit, 1.0)))
+    assert_valid(trajectory, np.array([1]), states)
+
+
 def test_rest_to_rest_is_the_double_s():
     # v_max after two jerks of 0.5 s and 0.5 s at a_max: 1 s and half the way each, and 3 s between.
     trajectory = planned_axis(1.0, 0.0, 0.0, -3.0, 0.0, 1.0, 1.0, 2.0)
