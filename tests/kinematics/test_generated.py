@@ -158,11 +158,12 @@ START = """
 import sys
 import numba
 from numba.core.compiler import compile_extra  # noqa: F401
-from kinematics.compiled import CACHE
+from kinematics.compiled import CACHE, prepare
 from kinematics.description import load_arm
 from kinematics.generated import generated_kernels
 import numpy as np
 kernels = generated_kernels(load_arm(sys.argv[1]))
+prepare(*kernels)
 T = np.zeros((4, 4))
 kernels.forward(load_arm(sys.argv[1]).record, np.zeros(8), T)
 stats = [kernel.stats for kernel in kernels]
