@@ -67,6 +67,9 @@ class Code(IntEnum):
     STREAM_DEAD = 119
     PATH_FAILED = 120
     FEEDBACK_NOT_FINITE = 121
+    LAW_TOO_SLOW = 140
+    LAW_RAISED = 141
+    CORE_STALLED = 142
 
 
 class Entry(NamedTuple):
@@ -137,7 +140,9 @@ CATALOGUE: dict[Code, Entry] = {
         Reaction.NONE,
     ),
     Code.BAD_PARAMETER: Entry(
-        "A parameter is outside its range.", "speed is in ]0, 1], path_speed and timeout are positive.", Reaction.NONE
+        "A parameter is outside its range.",
+        "speed is in ]0, 1], path_speed and timeout are positive; `trocar law show` lists those of the law.",
+        Reaction.NONE,
     ),
     Code.LEASED: Entry(
         "Another client commands the arm.", "Wait until it has closed, or take over with take=True.", Reaction.NONE
@@ -248,6 +253,21 @@ CATALOGUE: dict[Code, Entry] = {
     Code.FEEDBACK_NOT_FINITE: Entry(
         "The motor controllers sent a position that is not a number.",
         "Check sensors and firmware, then enable.",
+        Reaction.S0,
+    ),
+    Code.LAW_TOO_SLOW: Entry(
+        "The control law took longer than its budget; joint PD brings the arm to rest.",
+        "Find what is slow with `trocar law check`, or raise law.budget; then restart the daemon or enable.",
+        Reaction.S1,
+    ),
+    Code.LAW_RAISED: Entry(
+        "The control law raised an exception or used an index out of range; joint PD brings the arm to rest.",
+        "Look for raise, assert and indices in the law (`trocar law check` runs it), then enable.",
+        Reaction.S1,
+    ),
+    Code.CORE_STALLED: Entry(
+        "The cycle stands still; the motor controllers' watchdog has stopped the arm.",
+        "Look for a loop without an end in the control law, then start the daemon again.",
         Reaction.S0,
     ),
 }
