@@ -10,20 +10,23 @@ import re
 import sys
 import threading
 import time
+import traceback
+import warnings
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numba
 import numpy as np
-from numba.core import errors, types
+from numba.core import types
 
 from controller.errors import LawError
 from controller.guard import JOINT_COMMAND
 from controller.laws.joint_pd import joint_pd
 from controller.laws.law import LAW, LAW_STATE, call_law
-from controller.laws.parameters import MAX_PARAMETERS, SHARED, Parameter, Value, check_name, check_value, pack, unpack
+from controller.laws.parameters import MAX_PARAMETERS, SHARED, Parameter, check_name, check_value, pack, unpack
+from controller.laws.reasons import explain
 from controller.laws.source import LawSource, load_source, quote
 from kinematics.chain import forward
 from kinematics.compiled import CACHE, Array, Part, array_of, kernel
@@ -169,86 +172,20 @@ def _compile(source: LawSource, parameters: Sequence[Parameter]) -> tuple[Part, 
     sys.modules[spec.name] = module  # Numba looks functions up by their module's name
     module.__dict__["user"] = source.function
     try:
-        spec.loader.exec_module(module)
-    except (errors.NumbaError, AssertionError, NotImplementedError, TypeError, ValueError, KeyError) as error:
-        raise LawError(_explain(source, parameters, error)) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Numba's advice on speed would stand between the user and the error
+            spec.loader.exec_module(module)
+    except Exception as error:  # Numba has its own errors, and lets others through
+        raise LawError(explain(source, _types(parameters), error)) from error
     return module.call, bool(sum(module.call.stats.cache_hits.values()))
 
 
-def _parameter_type(parameters: Sequence[Parameter]) -> Any:  # noqa: ANN401
-    from collections import namedtuple
-
+def _types(parameters: Sequence[Parameter]) -> tuple[Any, ...]:
+    """Return the Numba types of a user's function's arguments."""
     kind = namedtuple("Parameters", [parameter.name for parameter in parameters])  # type: ignore[misc]  # noqa: PYI024
     example = kind(*((0.0,) * parameter.size if parameter.size else 0.0 for parameter in parameters))
-    return numba.typeof(example)
-
-
-def _explain(source: LawSource, parameters: Sequence[Parameter], first: BaseException) -> str:
-    """Return in a few words why a law does not compile: the user's line, and what is wrong with it."""
-    error: BaseException = first
-    try:  # by itself its errors point at its own lines
-        record = numba.from_dtype(SAMPLE), numba.from_dtype(JOINT_COMMAND)
-        source.function.compile(
-            (array_of(ARM), _parameter_type(parameters), types.float64[::1], *record)
-        )
-    except Exception as own:
-        error = own
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    file, line = _place(source, error, text)
-    return f"law {source.name!r} does not compile. {file}, line {line}: {_reason(error, text)}{quote(file, line)}"
-
-
-def _place(source: LawSource, error: BaseException, text: str) -> tuple[str, int]:
-    """Return the user's file and line that an error speaks of: the innermost one of his own files."""
-    own = {str(file): str(file) for file in (*source.files, source.file)}
-    own |= {Path(file).name: file for file in own}
-    found = [
-        (own.get(file) or own.get(Path(file).name), int(line))
-        for file, line in re.findall(r'File "([^"]+)", line (\d+)', text)
-    ]
-    mine = [(file, line) for file, line in found if file]
-    if mine:
-        return mine[-1]
-    loc = getattr(error, "loc", None)
-    if loc is not None and own.get(str(loc.filename)):
-        return str(loc.filename), int(loc.line)
-    trace = error.__traceback__
-    del trace
-    return str(source.file), source.python.__code__.co_firstlineno
-
-
-_REASONS = (
-    # pattern of Numba's message, what to say
-    (r"NameError: name '(\w+)' is not defined", "the name {0!r} is not defined."),
-    (r"Unknown attribute '(\w+)' of type Parameters\(([^)]*)\)", "p has no parameter {0!r}: add it to law.parameters."),
-    (r"Unknown attribute '(\w+)' of type Record", "the record has no field {0!r}; docs/laws.md lists its fields."),
-    (r"Unknown attribute '(\w+)' of type (.+)", "{1} has no attribute {0!r} that can be compiled."),
-    (r"Untyped global name '(\w+)':? .*?Cannot determine Numba type of (<class '[^']+'>)",
-     "{0} is a {1}, which cannot be compiled: use numbers, arrays, NumPy's functions and plain functions of your file."),
-    (r"Untyped global name '(\w+)'", "{0} cannot be compiled: use numbers, arrays and plain functions of your file."),
-    (r"Use of unsupported NumPy function '([^']+)'", "{0} cannot be compiled: write it with loops."),
-    (r"No implementation of function Function\(<(?:built-in )?function (\w+)[^>]*>\) found for signature:\s*>>>\s*(.+)",
-     "there is no {0} for these types: {1}"),
-    (r"Cannot unify (.+?) and (.+?) for '([^']+)'", "{2} would be {0} here and {1} there: give it one type."),
-    (r"Unsupported use of op_\w+|The use of (\S+) .*? not supported", "this statement cannot be compiled."),
-    (r"No conversion from (.+?) to (.+?) for", "a value of type {0} cannot become {1}."),
-    (r"variable '?(\w+)'? .*?(?:undefined|not defined)", "the variable {0} may be undefined here."),
-)
-
-
-def _reason(error: BaseException, text: str) -> str:
-    if isinstance(error, AssertionError) or "array_to_array" in text:
-        return "an array of a record was handed to a kernel as it is: write [:] behind it, as in sample.measured_position[:]."
-    flat = " ".join(text.split())
-    for pattern, words in _REASONS:
-        match = re.search(pattern, flat)
-        if match is not None:
-            groups = [(group or "")[:160] for group in match.groups()]
-            return words.format(*groups)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    skip = ("Failed in", "During:", "File ", "<source", "[1]", "[2]", "This error", "To see", "^", "Compilation is")
-    useful = [line for line in lines if not line.startswith(skip)]
-    return (useful[0] if useful else type(error).__name__)[:300]
+    record, command = numba.from_dtype(SAMPLE), numba.from_dtype(JOINT_COMMAND)
+    return array_of(ARM), numba.typeof(example), types.float64[::1], record, command
 
 
 def first_sample(arm: Array, position: Sequence[float]) -> Array:
@@ -316,9 +253,6 @@ def _described(law: Law) -> str:
 
 def _raised(law: Law, arm: Array, sample: Array, command: Array) -> str:
     """Return where a law raises, and what: the same call in plain Python knows it."""
-    import traceback
-    from collections import namedtuple
-
     if law.source is None:
         return ""
     values = unpack(law.info.parameters, law.vector.tolist())
@@ -329,12 +263,8 @@ def _raised(law: Law, arm: Array, sample: Array, command: Array) -> str:
         with np.errstate(all="ignore"):
             law.source.python(arm.copy(), p, np.zeros(64), *records)
     except Exception as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == law.source.python.__code__.co_filename]
+        file = law.source.python.__code__.co_filename
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
         line = (frames[-1].lineno if frames else None) or law.source.python.__code__.co_firstlineno
         return f"{law.source.file}, line {line}: {type(error).__name__}: {error}.{quote(law.source.file, line)}"
     return f"It raises in {law.source.where}."
-
-
-def as_values(info: LawInfo, vector: Sequence[float]) -> dict[str, Value]:
-    """Return a law's parameters by name."""
-    return unpack(info.parameters, vector)

@@ -94,8 +94,12 @@ def load_source(name: str) -> LawSource:
     file = Path(getattr(module, "__file__", None) or name_).resolve()
     found = getattr(module, attribute, None)
     if found is None:
-        functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-        listing = f"it has {', '.join(functions)}" if functions else "it has no functions"
+        functions = [
+            key
+            for key, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__
+        ]
+        listing = f"it has {', '.join(functions[:12])}" if functions else "it has no functions"
         raise LawError(f"law {name!r}: {file} has no function {attribute!r}; {listing}. Correct the name.")
     function = found if isinstance(found, CPUDispatcher) else None
     python = getattr(found, "py_func", found)
