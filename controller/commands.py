@@ -180,6 +180,8 @@ class LawStatus(msgspec.Struct, frozen=True, kw_only=True):
     """As the cycle has them now."""
     changes: int
     """How often they were set."""
+    inside: bool
+    """The cycle is inside it now."""
     budget_us: float
     """What a call may take; 0: not measured."""
     last_us: float

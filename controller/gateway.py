@@ -42,10 +42,11 @@ from controller.config import Config
 from controller.errors import ControllerError, LawError
 from controller.exchange import CoreLink, await_grant
 from controller.laws.parameters import pack
+from controller.laws.report import law_parameters
 from controller.lease import Lease
 from controller.mailbox import MAILBOX, Operation
 from controller.run_dir import RunDir
-from controller.status import law_parameters, make_status
+from controller.status import make_status
 from controller.waiting import Advancing, Commanding, FirstSample, Stopping, Waiter, Waiting, refusal
 from kinematics.description import load_arm
 from telemetry.errors import TelemetryError

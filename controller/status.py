@@ -5,18 +5,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from controller.commands import Holder, LawStatus, Status, explain
+from controller.commands import Holder, Status, explain
 from controller.config import Config
 from controller.exchange import CoreLink
-from controller.laws.parameters import SHARED, Parameter, unpack
+from controller.laws.report import read_law
 from controller.run_dir import RunDir
 from telemetry.sample import SAMPLE
-from telemetry.shared import map_records
 
-__all__ = ["law_parameters", "make_status", "read_law"]
+__all__ = ["make_status"]
 
 
 def make_status(
@@ -56,32 +54,6 @@ def make_status(
         frames_bad=int(sample["frames_bad"]),
         counters=counters,
         law=read_law(run_dir),
-    )
-
-
-def law_parameters(run_dir: RunDir) -> list[Parameter]:
-    """Return the parameters that the running law has; none while there is no core."""
-    content = _read_json(run_dir.law)
-    return [] if content is None else msgspec.convert(content["parameters"], list[Parameter])
-
-
-def read_law(run_dir: RunDir) -> LawStatus | None:
-    """Return what the core says of its law; None while there is no core."""
-    content = _read_json(run_dir.law)
-    if content is None or not run_dir.law_state.exists():
-        return None
-    shared = map_records(run_dir.law_state, SHARED)[0]
-    parameters = msgspec.convert(content["parameters"], list[Parameter])
-    return LawStatus(
-        name=content["name"],
-        file=content["file"],
-        parameters=unpack(parameters, shared["parameters"].tolist()),
-        changes=int(shared["changes"]),
-        budget_us=content["budget_us"],
-        last_us=int(shared["last_ns"]) * 1e-3,
-        longest_us=int(shared["longest_ns"]) * 1e-3,
-        from_cache=content["from_cache"],
-        compiled_s=content["compiled_s"],
     )
 
 

@@ -16,7 +16,6 @@ from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import numba
 import numpy as np
 from numba.core import types
@@ -25,7 +24,7 @@ from controller.errors import LawError
 from controller.guard import JOINT_COMMAND
 from controller.laws.joint_pd import joint_pd
 from controller.laws.law import LAW, LAW_STATE, call_law
-from controller.laws.parameters import MAX_PARAMETERS, SHARED, Parameter, check_name, check_value, pack, unpack
+from controller.laws.parameters import MAX_PARAMETERS, SHARED, LawInfo, Parameter, check_name, check_value, pack, unpack
 from controller.laws.reasons import explain
 from controller.laws.source import LawSource, load_source, quote
 from kinematics.chain import forward
@@ -33,24 +32,11 @@ from kinematics.compiled import CACHE, Array, Part, array_of, kernel
 from kinematics.description import ARM
 from telemetry.sample import MAX_AXES, SAMPLE
 
-__all__ = ["Law", "LawInfo", "compile_law", "first_sample", "no_law", "try_law"]
+__all__ = ["Law", "compile_law", "first_sample", "no_law", "try_law"]
 
 FOLDER = CACHE.parent / "laws"
 TRIAL_TIMEOUT = 3.0  # s; a law has well under a millisecond in the cycle
 JOINT_PD = "joint_pd"
-
-
-class LawInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The law that a core runs, for people; in RUN_DIR/law.json."""
-
-    name: str
-    file: str = ""
-    parameters: list[Parameter] = []
-    compiled_s: float = 0.0
-    """s that it took to make it ready."""
-    from_cache: bool = True
-    budget_us: float = 0.0
-    """What a call may take; 0: not measured."""
 
 
 class Law(NamedTuple):

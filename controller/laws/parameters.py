@@ -10,7 +10,7 @@ import numpy as np
 
 from controller.errors import LawError
 
-__all__ = ["MAX_PARAMETERS", "SHARED", "Parameter", "Value", "check_name", "check_value", "pack", "unpack"]
+__all__ = ["MAX_PARAMETERS", "SHARED", "LawInfo", "Parameter", "Value", "check_name", "check_value", "pack", "unpack"]
 
 MAX_PARAMETERS = 64
 """Numbers that the parameters of one law may have together."""
@@ -44,6 +44,19 @@ class Parameter(msgspec.Struct, frozen=True):
     def count(self) -> int:
         """How many numbers it has."""
         return max(self.size, 1)
+
+
+class LawInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The law that a core runs, for people; in RUN_DIR/law.json."""
+
+    name: str
+    file: str = ""
+    parameters: list[Parameter] = []
+    compiled_s: float = 0.0
+    """s that it took to make it ready."""
+    from_cache: bool = True
+    budget_us: float = 0.0
+    """What a call may take; 0: not measured."""
 
 
 def check_name(name: str) -> None:
