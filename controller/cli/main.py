@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from controller.cli import arm_commands, daemon_commands, recording_commands, watch
+from controller.cli import arm_commands, daemon_commands, law_commands, recording_commands, watch
 
 __all__ = ["app", "main"]
 
@@ -56,7 +56,7 @@ def _options(
     """Take the options that belong to no command."""
 
 
-for _module in (daemon_commands, arm_commands, recording_commands, watch):
+for _module in (daemon_commands, arm_commands, law_commands, recording_commands, watch):
     _module.register(app)
 
 
