@@ -54,7 +54,7 @@ _OFF, _SET_REFERENCE = int(Mode.OFF), int(Mode.SET_REFERENCE)
 _POWERED, _FAULT = int(Status.POWERED), int(Status.FAULT)
 _DISABLE, _SET_PARAMETERS = int(Operation.DISABLE), int(Operation.SET_LAW_PARAMETERS)
 _FAULTED = int(Event.FAULTED)
-FREE_DAMPING = 0.3  # part of kd that is left while the arm is free: it does not run away
+FREE_DAMPING = 0.05  # part of kd that is left while the arm is free: it does not run away
 STOP_CYCLES_AT_END = 2000  # after being asked to end: to come to rest and to see the power go off
 
 _F8_2D, _POSES = types.float64[:, ::1], types.float64[:, :, ::1]
@@ -293,9 +293,16 @@ def run(
             law_state[0].active = 0
         for i in range(MAX_AXES):
             jc.effort[i] *= c.compensation
-            if c.free:
+        if c.free:
+            # From here and not by the motor controllers: their set-point runs after the measured joints, and so does
+            # the velocity that they damp against.
+            for i in range(n):
+                x[i] = FREE_DAMPING * jc.kd[i] * f.velocity[i]
                 jc.kp[i] = 0.0
-                jc.kd[i] *= FREE_DAMPING
+                jc.kd[i] = 0.0
+            transposed_times(a.actuator_from_joint, x, y, n)
+            for i in range(n):
+                jc.effort[i] -= y[i]
 
         # --- guard: the last thing before the wire
         if c.mode != _OFF:
