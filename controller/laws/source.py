@@ -101,7 +101,6 @@ def load_source(name: str) -> LawSource:
         ]
         listing = f"it has {', '.join(functions[:12])}" if functions else "it has no functions"
         raise LawError(f"law {name!r}: {file} has no function {attribute!r}; {listing}. Correct the name.")
-    function = found if isinstance(found, CPUDispatcher) else None
     python = getattr(found, "py_func", found)
     if not isinstance(python, FunctionType):
         raise LawError(
@@ -110,7 +109,7 @@ def load_source(name: str) -> LawSource:
         )
     _check_arguments(name, python)
     reached = _reach(python, file)
-    function = function or _compilable(python)
+    function = _compilable(found)
     defaults, declared = _declared_parameters(name, python)
     source = LawSource(name=name, file=file, function=function, defaults=defaults, declared=declared)
     source.digest, source.files = _digest(reached)
@@ -213,8 +212,16 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _compilable(function: FunctionType) -> Any:  # noqa: ANN401
-    return numba.njit(**OPTIONS)(function)
+def _compilable(function: Any) -> Any:  # noqa: ANN401
+    """Put a user's function under the compiler: with bounds checked, also where he has jitted it himself."""
+    python = getattr(function, "py_func", function)
+    fast = getattr(function, "targetoptions", {}).get("fastmath", False)
+    return numba.njit(fastmath=fast, **OPTIONS)(python)
+
+
+def _is_ready(function: Any) -> bool:  # noqa: ANN401
+    options = getattr(function, "targetoptions", {})
+    return all(options.get(name) == value for name, value in OPTIONS.items())
 
 
 def _reach(law: FunctionType, file: Path) -> dict[FunctionType, dict[str, Any]]:
@@ -242,8 +249,9 @@ def _reach(law: FunctionType, file: Path) -> dict[FunctionType, dict[str, Any]]:
                 if name not in space:
                     continue
                 value = space[name]
-                plain = isinstance(value, FunctionType) and is_own(value.__code__.co_filename, folder)
-                if plain and value is not law:
+                python = getattr(value, "py_func", value)
+                own = isinstance(python, FunctionType) and is_own(python.__code__.co_filename, folder)
+                if own and python is not law and not _is_ready(value):
                     space[name] = value = _compilable(value)
                 if isinstance(value, CPUDispatcher):
                     open_.append(value.py_func)
