@@ -283,7 +283,9 @@ class Arm:
         law = self.status().law
         if law is None:
             self._connection.check_daemon()
-            raise StaleData(f"{self.name} has said nothing of its law yet: its core has not begun. See `trocar status`.")
+            raise StaleData(
+                f"{self.name} has said nothing of its law yet: its core has not begun. See `trocar status`."
+            )
         return law
 
     # --- queries: the newest sample

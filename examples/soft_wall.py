@@ -12,6 +12,8 @@ from kinematics.stack import stack_matrix
 
 
 class SoftWall(NamedTuple):
+    """Parameters, with what they are where the configuration says nothing."""
+
     height: float = -0.130  # m, of the wall in the base frame; the tip stays above
     stiffness: float = 800.0  # N/m
     damping: float = 30.0  # N·s/m

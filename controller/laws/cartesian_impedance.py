@@ -7,15 +7,17 @@
 stiffness and not the joints': the motor controllers keep only `device_damping` of their kd and nothing of their kp.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kinematics.chain import forward_jacobian
+from kinematics.compiled import Array
 from kinematics.dynamics import cholesky_solve, gravity_effort
 from kinematics.frames import vector_from_rotation
 from kinematics.stack import stack_matrix
 
 __all__ = ["CartesianImpedance", "cartesian_impedance"]
 
+Three = tuple[float, float, float]
 N = 8  # axes in a record
 REGULAR = 1e-4  # added to J J' in the projection on the null space: at a singularity its damping fades
 
@@ -23,10 +25,10 @@ REGULAR = 1e-4  # added to J J' in the projection on the null space: at a singul
 class CartesianImpedance(NamedTuple):
     """Parameters of `cartesian_impedance`; the axes are x, y, z of `in_tip_frame`."""
 
-    stiffness: tuple[float, float, float] = (500.0, 500.0, 500.0)  # N/m
-    damping: tuple[float, float, float] = (40.0, 40.0, 40.0)  # N·s/m
-    angular_stiffness: tuple[float, float, float] = (0.5, 0.5, 0.5)  # N·m/rad
-    angular_damping: tuple[float, float, float] = (0.005, 0.005, 0.005)  # N·m·s/rad
+    stiffness: Three = (500.0, 500.0, 500.0)  # N/m
+    damping: Three = (40.0, 40.0, 40.0)  # N·s/m
+    angular_stiffness: Three = (0.5, 0.5, 0.5)  # N·m/rad
+    angular_damping: Three = (0.005, 0.005, 0.005)  # N·m·s/rad
     in_tip_frame: float = 0.0  # 0: axes of the base; 1: of the tip's set-point
     jaw_stiffness: float = 0.3  # N·m/rad, of axes past the joints
     jaw_damping: float = 0.003  # N·m·s/rad
@@ -34,7 +36,7 @@ class CartesianImpedance(NamedTuple):
     device_damping: float = 0.1  # part of kd that the motor controllers keep: it damps at their own, higher rate
 
 
-def spring(axes, stiffness, damping, e, v, force):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def spring(axes: Array, stiffness: Three, damping: Three, e: Array, v: Array, force: Array) -> None:
     """Write force = A (K A' e + D A' v), (3,), with the axes' directions as the columns of A."""
     for i in range(3):
         force[i] = 0.0
@@ -48,7 +50,7 @@ def spring(axes, stiffness, damping, e, v, force):  # type: ignore[no-untyped-de
             force[i] += axes[i, k] * pull
 
 
-def damp_null_space(J, qd, n, damping, effort):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def damp_null_space(J: Array, qd: Array, n: int, damping: float, effort: Array) -> None:
     """Subtract damping times the part of qd that does not move the tip: qd - J' (J J' + r I)^-1 J qd."""
     A = stack_matrix(8, 8)
     rows = stack_matrix(1, 8)
@@ -69,7 +71,7 @@ def damp_null_space(J, qd, n, damping, effort):  # type: ignore[no-untyped-def] 
             effort[k] -= damping * free
 
 
-def cartesian_impedance(arm, p: CartesianImpedance, memory, sample, command):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def cartesian_impedance(arm: Array, p: CartesianImpedance, memory: Array, sample: Any, command: Any) -> None:  # noqa: ANN401
     """Write the efforts of a spring and a damper at the tip; axes past the joints get a spring of their own."""
     J = stack_matrix(6, 8)
     T = stack_matrix(4, 4)

@@ -87,7 +87,7 @@ def _allocations(arguments: tuple[Any, ...], times: Array) -> int:
     """Return how often memory is allocated by so many calls, and by handing over the arguments."""
     _nrt_python.memsys_enable_stats()
     before = rtsys.get_allocation_stats().alloc
-    _time_calls(*arguments, times)
+    _time_calls(*[*arguments, times])
     count = int(rtsys.get_allocation_stats().alloc - before)
     _nrt_python.memsys_disable_stats()
     return count
@@ -132,10 +132,10 @@ def check_law(
     joint_pd(record, gains, sample, command)
     base, timespec = command.copy(), np.zeros(2, np.int64)
     once, warm, times = np.zeros(1, np.int64), np.zeros(1001, np.int64), np.zeros(CALLS, np.int64)
-    arguments = (law.call, record.copy(), state, shared, sample, base, command, *own, timespec)
-    _time_calls(*arguments, warm)
+    arguments: tuple[Any, ...] = (law.call, record.copy(), state, shared, sample, base, command, *own, timespec)
+    _time_calls(*[*arguments, warm])
     allocations = (_allocations(arguments, warm) - _allocations(arguments, once)) / (len(warm) - len(once))
-    _time_calls(*arguments, times)
+    _time_calls(*[*arguments, times])
 
     random = np.random.default_rng(seed)
     middle, reach = (low + high) / 2, 0.4 * (high - low)

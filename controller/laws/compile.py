@@ -153,7 +153,7 @@ def _compile(source: LawSource, parameters: Sequence[Parameter]) -> tuple[Part, 
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
     spec = importlib.util.spec_from_file_location(f"trocar_{path.stem.replace('-', '_')}", path)
-    assert spec is not None and spec.loader is not None  # noqa: PT018
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # Numba looks functions up by their module's name
     module.__dict__["user"] = source.function
@@ -168,7 +168,7 @@ def _compile(source: LawSource, parameters: Sequence[Parameter]) -> tuple[Part, 
 
 def _types(parameters: Sequence[Parameter]) -> tuple[Any, ...]:
     """Return the Numba types of a user's function's arguments."""
-    kind = namedtuple("Parameters", [parameter.name for parameter in parameters])  # type: ignore[misc]  # noqa: PYI024
+    kind = namedtuple("Parameters", [parameter.name for parameter in parameters])  # type: ignore[misc]
     example = kind(*((0.0,) * parameter.size if parameter.size else 0.0 for parameter in parameters))
     record, command = numba.from_dtype(SAMPLE), numba.from_dtype(JOINT_COMMAND)
     return array_of(ARM), numba.typeof(example), types.float64[::1], record, command
@@ -242,7 +242,7 @@ def _raised(law: Law, arm: Array, sample: Array, command: Array) -> str:
     if law.source is None:
         return ""
     values = unpack(law.info.parameters, law.vector.tolist())
-    kind = namedtuple("Parameters", list(values))  # type: ignore[misc]  # noqa: PYI024
+    kind = namedtuple("Parameters", list(values))  # type: ignore[misc]
     p = kind(*(tuple(value) if isinstance(value, list) else value for value in values.values()))
     records = sample.view(np.recarray)[0], command.view(np.recarray)[0]
     try:

@@ -6,8 +6,9 @@ with w the bandwidth (Siciliano et al., Robotics, 2009, section 8.5.2). What the
 sees of cables, is for the motor controllers' own PD, whose gains are the configured ones times `device_share`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from kinematics.compiled import Array
 from kinematics.dynamics import friction_effort, inverse_dynamics
 from kinematics.stack import stack_matrix
 
@@ -24,7 +25,7 @@ class ComputedTorque(NamedTuple):
     device_share: float = 1.0  # part of kp and kd that the motor controllers keep
 
 
-def computed_torque(arm, p: ComputedTorque, memory, sample, command):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def computed_torque(arm: Array, p: ComputedTorque, memory: Array, sample: Any, command: Any) -> None:  # noqa: ANN401
     """Write the efforts of a computed-torque law for the joints; axes past them stay joint PD's.
 
     memory: [0:8] the set-point's velocity in the tick before, [8] that tick's deadline in ns.

@@ -16,9 +16,7 @@ __all__ = ["LAW", "LAW_STATE", "MEMORY", "call_law", "set_parameters"]
 MEMORY = 64
 """float64 that a law keeps from tick to tick."""
 
-LAW = types.int64(
-    array_of(ARM), types.float64[::1], types.float64[::1], array_of(SAMPLE), array_of(JOINT_COMMAND)
-)
+LAW = types.int64(array_of(ARM), types.float64[::1], types.float64[::1], array_of(SAMPLE), array_of(JOINT_COMMAND))
 """law(arm, parameters, memory, sample, command): 0, or 1: the function raised. Made by `controller.laws.compile`."""
 
 LAW_STATE = np.dtype(

@@ -22,16 +22,27 @@ _REASONS = (
     (r"Unknown attribute '(\w+)' of type Parameters\(", "p has no parameter {0!r}: add it to law.parameters"),
     (r"Unknown attribute '(\w+)' of type Module\(<module '([\w.]+)'", "{1}.{0} cannot be compiled: leave it out"),
     (r"Unknown attribute '(\w+)' of type (.+)", "a value of type {1} has no attribute {0!r}"),
-    (r"Untyped global name '(\w+)'", "{0} cannot be compiled: use numbers, arrays, NumPy and functions of your own file"),
+    (
+        r"Untyped global name '(\w+)'",
+        "{0} cannot be compiled: use numbers, arrays, NumPy and functions of your own file",
+    ),
     (r"Use of unsupported NumPy function '([^']+)'", "{0} cannot be compiled: write it out as a loop"),
-    (r"No implementation of function Function\(<[^>]*?(?:function|class) '?(\w+)[^>]*>\) found for signature: ?>>> ?(.+)",
-     "{0} does not take values of these types: {1}"),
+    (
+        r"No implementation of function Function\(<[^>]*?(?:function|class) '?(\w+)[^>]*>\) found for signature:"
+        r" ?>>> ?(.+)",
+        "{0} does not take values of these types: {1}",
+    ),
     (r"Cannot unify (.+?) and (.+?) for '([^'.]+)", "{2} is once of type {1} and once of type {0}: give it one type"),
     (r"Cannot resolve setattr: \(Parameters\(", "p cannot be written to: keep what changes in memory"),
-    (r"Cannot bind 'args=.* to signature '(.+?)' due to", "a function is called with other arguments than it takes, {0}"),
+    (
+        r"Cannot bind 'args=.* to signature '(.+?)' due to",
+        "a function is called with other arguments than it takes, {0}",
+    ),
     (r"No conversion from (.+?) to (.+?) for", "a value of type {0} cannot become one of type {1}"),
-    (r"'?(with|yield|del|import|class|lambda)[^.]*?(?:construct|statement|op_\w+).*?not supported",
-     "this {0} cannot be compiled: leave it out"),
+    (
+        r"'?(with|yield|del|import|class|lambda)[^.]*?(?:construct|statement|op_\w+).*?not supported",
+        "this {0} cannot be compiled: leave it out",
+    ),
 )
 
 

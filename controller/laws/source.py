@@ -25,7 +25,7 @@ import numpy as np
 from numba.core.registry import CPUDispatcher
 
 from controller.errors import LawError
-from controller.laws.parameters import Parameter, Value, check_name, check_value
+from controller.laws.parameters import Value, check_name, check_value
 from kinematics.compiled import ROOT, source_digest
 
 __all__ = ["BUILT_IN", "LawSource", "load_source", "quote"]
@@ -35,7 +35,9 @@ BUILT_IN = ("computed_torque", "cartesian_impedance")
 
 ARGUMENTS = "arm, p, memory, sample, command"
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": True}
-_INSTALLED = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_INSTALLED = tuple(
+    {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
 
 
 @dataclass(kw_only=True)
@@ -146,7 +148,7 @@ def _import(name: str, module: str) -> ModuleType:
         if isinstance(error, ModuleNotFoundError) and error.name and module.startswith(error.name):
             raise LawError(
                 f"law {name!r}: there is no module {error.name!r}. Put its folder into PYTHONPATH, or give the file: "
-                "law.name = \"/path/to/file.py:function\"."
+                'law.name = "/path/to/file.py:function".'
             ) from error
         frames = [f for f in traceback.extract_tb(error.__traceback__) if is_own(f.filename, path.parent)]
         place = f"{frames[-1].filename}, line {frames[-1].lineno}: " if frames else f"{module}: "

@@ -68,9 +68,7 @@ class Bench:
         self.command["velocity"] = self.sample["setpoint_velocity"]
         joint_pd(self.arm, self.gains, self.sample, self.command)
         self.base = self.command.copy()
-        return call_law(
-            self.law.call, self.arm, self.state, self.shared, self.sample, self.command, *self.own
-        )
+        return call_law(self.law.call, self.arm, self.state, self.shared, self.sample, self.command, *self.own)
 
     def set(self, **values):
         vector = np.full(MAX_PARAMETERS, np.nan)
@@ -94,7 +92,9 @@ REFUSED = {
     "a file": (law_of("with open('x') as f:\n    f.read()"), 2, ["with cannot be compiled"]),
     "two types": (law_of("x = 1.0\nif p is None:\n    x = 'low'\nmemory[0] = len(x)"), None, ["x is once of type"]),
     "a record's array": (
-        law_of("forward(arm, sample.measured_position, memory[:16].reshape(4, 4))", "from kinematics.chain import forward"),
+        law_of(
+            "forward(arm, sample.measured_position, memory[:16].reshape(4, 4))", "from kinematics.chain import forward"
+        ),
         3,
         ["sample.measured_position[:]"],
     ),
@@ -104,16 +104,28 @@ REFUSED = {
         3,
         ["'real_part'", "return y.real_part"],
     ),
-    "unsupported NumPy": (law_of("memory[0] = np.einsum('i,i', memory, memory)", "import numpy as np"), 3, ["numpy.einsum"]),
+    "unsupported NumPy": (
+        law_of("memory[0] = np.einsum('i,i', memory, memory)", "import numpy as np"),
+        3,
+        ["numpy.einsum"],
+    ),
     "writes a parameter": (law_of("p.gain = 3.0"), 3, ["keep what changes in memory"]),
     "syntax": ("def law(arm, p, memory, sample, command)\n    pass\n", 1, ["expected ':'"]),
     "raises at import": (law_of("pass", "import numpy as np; X = np.zeros(3)[3]"), 1, ["IndexError", "imported"]),
     "missing import": (law_of("pass", "import nonsuch_module"), 1, ["nonsuch_module"]),
-    "four arguments": ("def law(arm, memory, sample, command):\n    pass\n", 1, ["4 arguments", "def law(arm, p, memory"]),
+    "four arguments": (
+        "def law(arm, memory, sample, command):\n    pass\n",
+        1,
+        ["4 arguments", "def law(arm, p, memory"],
+    ),
     "a generator": (law_of("yield 1"), 2, ["generator"]),
     "a bad annotation": ("def law(arm, p: int, memory, sample, command):\n    pass\n", 1, ["NamedTuple"]),
     "no function": ("law = 3\n", None, ["no function", "def law("]),
-    "another name": ("def lew(arm, p, memory, sample, command):\n    pass\n", None, ["no function 'law'", "it has lew"]),
+    "another name": (
+        "def lew(arm, p, memory, sample, command):\n    pass\n",
+        None,
+        ["no function 'law'", "it has lew"],
+    ),
 }
 
 
@@ -149,7 +161,9 @@ def test_a_law_that_raises_on_an_arm_at_rest_is_refused_with_its_line(write, arm
     assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("body", ["command.effort[1] = 1.0 / sample.measured_velocity[0]", "command.kp[3] = 0.0 / memory[0]"])
+@pytest.mark.parametrize(
+    "body", ["command.effort[1] = 1.0 / sample.measured_velocity[0]", "command.kp[3] = 0.0 / memory[0]"]
+)
 def test_a_law_that_is_not_finite_on_an_arm_at_rest_is_refused(write, arm, gains, body):
     law = compile_law(write(law_of(body)), {})
     with pytest.raises(LawError, match=r"command\.(effort\[1\] = inf|kp\[3\] = nan)"):
@@ -219,7 +233,9 @@ def test_a_parameter_without_a_default_must_be_given(write):
 
 
 def test_without_a_declaration_the_configuration_says_which_parameters_there_are(write, arm, gains):
-    bench = Bench(compile_law(write(law_of("command.effort[0] = p.a + p.b[1]")), {"a": 1.0, "b": [2.0, 3.0]}), arm, gains)
+    bench = Bench(
+        compile_law(write(law_of("command.effort[0] = p.a + p.b[1]")), {"a": 1.0, "b": [2.0, 3.0]}), arm, gains
+    )
     assert bench() == Code.OK
     assert bench.command["effort"][0, 0] == 4.0
 
@@ -238,9 +254,7 @@ def test_an_infinite_parameter_changes_none_of_its_message(write, arm, gains):
 )
 def test_packing_and_unpacking_parameters_gives_them_back(shapes, data):
     parameters = [Parameter(f"p{i}", size) for i, (size, _) in enumerate(shapes)]
-    values = {
-        p.name: [value] * p.size if p.size else value for p, (_, value) in zip(parameters, shapes, strict=True)
-    }
+    values = {p.name: [value] * p.size if p.size else value for p, (_, value) in zip(parameters, shapes, strict=True)}
     given_ = {name: value for name, value in values.items() if data.draw(st.booleans())}
     vector = np.array(pack(parameters, given_))
     unpacked = unpack(parameters, vector.tolist())
@@ -267,7 +281,9 @@ def test_memory_is_kept_from_tick_to_tick_and_zeroed_when_the_law_begins_anew(wr
     assert efforts == [1.0, 2.0, 3.0, 1.0, 2.0]
 
 
-@pytest.mark.parametrize("body", ["raise ValueError('x')", "command.effort[memory.size] = 1.0", "assert memory[0] > 1.0"])
+@pytest.mark.parametrize(
+    "body", ["raise ValueError('x')", "command.effort[memory.size] = 1.0", "assert memory[0] > 1.0"]
+)
 def test_what_a_law_raises_is_contained_and_its_command_dropped(write, arm, gains, body):
     bench = Bench(compile_law(write(law_of(f"command.effort[0] = 7.0\nsample.state = 9\n{body}")), {}), arm, gains)
     assert bench() == Code.LAW_RAISED
@@ -307,11 +323,10 @@ def test_one_call_beyond_a_period_is_too_slow_at_once(write, arm, gains):
 
 
 def test_time_in_which_others_have_the_cpu_is_not_the_laws(write, arm, gains):
-    head = (
-        "from numba.core import types\n"
-        "usleep = types.ExternalFunction('usleep', types.int32(types.uint32))\n"
+    head = "from numba.core import types\nusleep = types.ExternalFunction('usleep', types.int32(types.uint32))\n"
+    bench = Bench(
+        compile_law(write(law_of("usleep(20000)", head)), {}), arm, gains, budget_ns=5_000_000, period_ns=10**7
     )
-    bench = Bench(compile_law(write(law_of("usleep(20000)", head)), {}), arm, gains, budget_ns=5_000_000, period_ns=10**7)
     assert [bench() for _ in range(4)] == [Code.OK] * 4
     assert bench.shared["longest_ns"][0] >= 20_000_000
 

@@ -131,7 +131,7 @@ def arm(misbehaving, monkeypatch):
 
 
 def ready(arm):
-    behave = {name: 0.0 for name in arm.law().parameters} | {"divisor": 1.0, "calls": 1e9}
+    behave = dict.fromkeys(arm.law().parameters, 0.0) | {"divisor": 1.0, "calls": 1e9}
     arm.set_law_parameters(**behave)
     arm.enable()
     if not arm.operating_state().is_homed:
