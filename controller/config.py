@@ -190,6 +190,11 @@ def load_config(name_or_path: str | Path) -> Config:
     for key, value in _floats("", data):
         if not math.isfinite(value):
             raise _error(source, key, value, "a finite number", "Correct the value")
+    if isinstance(data.get("law"), str):
+        remedy = (
+            f'Every law begins from joint PD and is stopped by it: write [law], name = "{data["law"]}" and its gains'
+        )
+        raise _error(source, "law", data["law"], "a section with name, kp and kd", remedy)
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:

@@ -264,7 +264,11 @@ class Daemon:
                 raise DaemonError(f"the daemon of {self.config.arm.name} was told to stop while it started.")
             if time.monotonic() - begun > START_IS_SLOW and not told:
                 told = True
-                print("trocar: compiling, as at every first start of a version ...", file=sys.stderr, flush=True)
+                print(
+                    "trocar: compiling, as at every first start of a version or of a law ...",
+                    file=sys.stderr,
+                    flush=True,
+                )
             if time.monotonic() - begun > START_TIMEOUT:
                 raise DaemonError(
                     f"{name} was not ready within {START_TIMEOUT:g} s. Its last words:\n{self._tail(child)}\n"

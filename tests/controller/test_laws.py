@@ -404,10 +404,7 @@ def test_a_law_in_a_file_is_found_from_the_configurations_folder(tmp_path):
     assert load_config(configured(tmp_path, 'name = "computed_torque"')).law_budget == 0.0
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ('name = "pid"', ["law.name", "'pid'", "joint_pd", "file.py:function"]),
+XX, ["law.name", "'pid'", "joint_pd", "file.py:function"]),
         ('name = "mine.py:law"', ["law.name", "mine.py", "not there"]),
         ('name = "mine:2"', ["law.name", "function"]),
         ('name = "my.lab:law"\nbudget = 0.002', ["law.budget", "0.002", "0.001"]),
@@ -423,6 +420,13 @@ def test_a_wrong_law_section_names_key_value_and_what_is_allowed(tmp_path, text,
         load_config(path)
     for word in [str(path), *words]:
         assert word in str(caught.value)
+
+
+def test_a_law_as_a_bare_string_is_refused_with_how_to_write_it(tmp_path):
+    path = tmp_path / "arm.toml"
+    path.write_text('law = "my_lab.laws:soft_wall"\n[arm]\nname = "PSM1"\n')
+    with pytest.raises(ConfigError, match=r'law = .*\[law\], name = "my_lab\.laws:soft_wall" and its gains'):
+        load_config(path)
 
 
 # --- the laws that come with Trocar
