@@ -44,6 +44,7 @@ class Code(IntEnum):
     ESTOP_PRESSED = 19
     DEVICE_FAULT_REMAINS = 20
     UNKNOWN_OPERATION = 21
+    BAD_LAW_PARAMETER = 40
 
     ESTOP = 100
     DEVICE_WATCHDOG = 101
@@ -141,7 +142,7 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.BAD_PARAMETER: Entry(
         "A parameter is outside its range.",
-        "speed is in ]0, 1], path_speed and timeout are positive; `trocar law show` lists those of the law.",
+        "speed is in ]0, 1], path_speed and timeout are positive.",
         Reaction.NONE,
     ),
     Code.LEASED: Entry(
@@ -158,6 +159,11 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.UNKNOWN_OPERATION: Entry(
         "The daemon does not know this command.", "Use a client of the daemon's own version.", Reaction.NONE
+    ),
+    Code.BAD_LAW_PARAMETER: Entry(
+        "A parameter of the control law is unknown, not finite or of another size; none was changed.",
+        "`trocar law show` lists them.",
+        Reaction.NONE,
     ),
     Code.ESTOP: Entry(
         "The emergency stop was pressed.", "Make sure that it is safe, release the button, then enable.", Reaction.S0

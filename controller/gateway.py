@@ -245,7 +245,7 @@ class Gateway:
             try:
                 parameters = pack(law_parameters(self._run_dir), args.values)
             except LawError as error:
-                self._refuse(identity, request, refusal(Code.BAD_PARAMETER, str(error)))
+                self._refuse(identity, request, refusal(Code.BAD_LAW_PARAMETER, str(error)))
                 return
         if operation in STREAMS and isinstance(args, JointGoal | PoseGoal):
             longest = self._config.stream.timeout

@@ -38,7 +38,7 @@ SLOW_CALLS = 3  # so many calls in a row beyond the budget are a fault; one beyo
 CLOCK_THREAD_CPUTIME_ID = 3  # linux/time.h: stands still while another thread has the CPU
 
 _OK, _RAISED, _TOO_SLOW = int(Code.OK), int(Code.LAW_RAISED), int(Code.LAW_TOO_SLOW)
-_NOT_FINITE = int(Code.NOT_FINITE)
+_BAD_PARAMETER = int(Code.BAD_LAW_PARAMETER)
 _STATE, _SHARED = array_of(LAW_STATE), array_of(SHARED)
 
 
@@ -129,7 +129,7 @@ def set_parameters(shared: Array, parameters: Array) -> int:
     sh = shared[0]
     for i in range(MAX_PARAMETERS):
         if np.isinf(parameters[i]):
-            return _NOT_FINITE
+            return _BAD_PARAMETER
     for i in range(MAX_PARAMETERS):
         if not np.isnan(parameters[i]):
             sh.parameters[i] = parameters[i]

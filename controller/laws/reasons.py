@@ -19,7 +19,7 @@ LONGEST = 200  # characters of a part of Numba's message
 _REASONS = (
     # what Numba says, what the user is told
     (r"NameError: name '(\w+)' is not defined", "the name {0!r} is not defined"),
-    (r"Unknown attribute '(\w+)' of type Parameters\(", "p has no parameter {0!r}: add it to law.parameters"),
+    (r"Unknown attribute '(\w+)' of type Parameters\(", "p has no parameter {0!r}; there are {names}"),
     (r"Unknown attribute '(\w+)' of type Module\(<module '([\w.]+)'", "{1}.{0} cannot be compiled: leave it out"),
     (r"Unknown attribute '(\w+)' of type (.+)", "a value of type {1} has no attribute {0!r}"),
     (
@@ -62,7 +62,7 @@ def explain(source: LawSource, types: tuple[Any, ...], first: BaseException) -> 
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     by_hand = _in_the_source(source, error)
     file, line = by_hand[:2] if by_hand else _place(source, error, text)
-    reason = by_hand[2] if by_hand else _reason(error, text)
+    reason = by_hand[2] if by_hand else _reason(error, text, ", ".join(types[1].fields) or "none")
     return f"law {source.name!r} does not compile. {file}, line {line}: {reason}.{quote(file, line)}"
 
 
@@ -111,12 +111,12 @@ def _place(source: LawSource, error: BaseException, text: str) -> tuple[str, int
     return str(source.file), source.python.__code__.co_firstlineno
 
 
-def _reason(error: BaseException, text: str) -> str:
+def _reason(error: BaseException, text: str, names: str) -> str:
     flat = " ".join(text.split())
     for pattern, words in _REASONS:
         match = re.search(pattern, flat)
         if match is not None:
-            return words.format(*(_short(group or "") for group in match.groups()))
+            return words.format(*(_short(group or "") for group in match.groups()), names=names)
     skip = ("Failed in", "During:", "File ", "<source", "[1]", "[2]", "This error", "To see", "^", "Compilation is")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     useful = [line for line in lines if not line.startswith(skip)]

@@ -85,7 +85,7 @@ def law_of(body, head=""):
 REFUSED = {
     # source, line, what the message must say
     "undefined name": (law_of("x = 1.0\ncommand.effort[0] = gain * x"), 4, ["'gain' is not defined", "gain * x"]),
-    "unknown parameter": (law_of("command.effort[0] = p.gain"), 3, ["no parameter 'gain'", "law.parameters"]),
+    "unknown parameter": (law_of("command.effort[0] = p.gain"), 3, ["no parameter 'gain'", "there are none"]),
     "unknown field": (law_of("x = 1.0\ncommand.effort[0] = sample.mesured_position[0]"), 4, ["'mesured_position'"]),
     "text": (law_of("x = 'a' + sample.t_ns\ncommand.effort[0] = 1.0"), 3, ["add does not take"]),
     "another library": (law_of("json.dumps({})", "import json"), 3, ["json.dumps cannot be compiled"]),
@@ -244,7 +244,7 @@ def test_an_infinite_parameter_changes_none_of_its_message(write, arm, gains):
     bench = Bench(compile_law(write(PARAMETRISED), {}), arm, gains)
     vector = np.full(MAX_PARAMETERS, np.nan)
     vector[0], vector[1] = 9.0, np.inf
-    assert set_parameters(bench.shared, vector) == Code.NOT_FINITE
+    assert set_parameters(bench.shared, vector) == Code.BAD_LAW_PARAMETER
     assert (bench.shared["parameters"] == bench.law.vector).all()
 
 
@@ -404,7 +404,10 @@ def test_a_law_in_a_file_is_found_from_the_configurations_folder(tmp_path):
     assert load_config(configured(tmp_path, 'name = "computed_torque"')).law_budget == 0.0
 
 
-XX, ["law.name", "'pid'", "joint_pd", "file.py:function"]),
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('name = "pid"', ["law.name", "'pid'", "joint_pd", "file.py:function"]),
         ('name = "mine.py:law"', ["law.name", "mine.py", "not there"]),
         ('name = "mine:2"', ["law.name", "function"]),
         ('name = "my.lab:law"\nbudget = 0.002', ["law.budget", "0.002", "0.001"]),

@@ -299,7 +299,7 @@ def test_wrong_parameters_are_refused_and_none_of_the_call_takes_effect(arm, val
     before = arm.law()
     with pytest.raises(CommandRefused) as refused:
         arm.set_law_parameters(**values)
-    assert refused.value.code == Code.BAD_PARAMETER
+    assert refused.value.code == Code.BAD_LAW_PARAMETER
     for word in words:
         assert word in str(refused.value)
     assert arm.law().parameters == before.parameters
