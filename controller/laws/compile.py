@@ -6,6 +6,7 @@ user's source, so an edited law is another module, compiled anew.
 """
 
 import importlib.util
+import os
 import re
 import sys
 import threading
@@ -28,7 +29,7 @@ from controller.laws.parameters import MAX_PARAMETERS, SHARED, LawInfo, Paramete
 from controller.laws.reasons import explain
 from controller.laws.source import LawSource, load_source, quote
 from kinematics.chain import forward
-from kinematics.compiled import CACHE, Array, Part, array_of, kernel
+from kinematics.compiled import CACHE, STALE_DAYS, Array, Part, array_of, kernel
 from kinematics.description import ARM
 from telemetry.sample import MAX_AXES, SAMPLE
 
@@ -152,6 +153,10 @@ def _compile(source: LawSource, parameters: Sequence[Parameter]) -> tuple[Part, 
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
+        for other in FOLDER.glob("*.py"):
+            if time.time() - other.stat().st_mtime > STALE_DAYS * 86_400:
+                other.unlink(missing_ok=True)
+    os.utime(path)
     spec = importlib.util.spec_from_file_location(f"trocar_{path.stem.replace('-', '_')}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

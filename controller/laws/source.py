@@ -156,12 +156,17 @@ def _import(name: str, module: str) -> ModuleType:
         raise LawError(f"law {name!r} raises when it is imported. {place}{what}{shown}") from error
 
 
+def _is_project(path: Path) -> bool:
+    """Return whether a file is Trocar's; where it is installed its packages lie among all others."""
+    return path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ("controller", "kinematics", "telemetry")
+
+
 def is_own(file: str, folder: Path) -> bool:
     """Return whether a source file is the user's: beside the law, or outside this project and what is installed."""
     path = Path(file).resolve()
     if path.parent == folder.resolve():
         return True
-    if path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in ("kinematics", "controller", "telemetry"):
+    if _is_project(path):
         return False
     return path.is_file() and not any(path.is_relative_to(installed) for installed in _INSTALLED)
 
@@ -272,11 +277,7 @@ def _digest(reached: dict[FunctionType, dict[str, Any]]) -> tuple[str, list[Path
         path = Path(name)
         if not path.is_file():
             continue
-        if path.resolve().is_relative_to(ROOT) and path.resolve().relative_to(ROOT).parts[0] in (
-            "kinematics",
-            "controller",
-            "telemetry",
-        ):
+        if _is_project(path.resolve()):
             digest.update(source_digest(path.resolve()).encode())
         else:
             own.append(path)

@@ -315,10 +315,6 @@ REFUSED = {
         "def law(arm, p, memory, sample, command):\n    while memory[1] < 1.0:\n        memory[0] += 1.0\n",
         ["does not return", "loop without an end"],
     ),
-    "raises_at_import": (
-        "import numpy as np\nTABLE = np.zeros(3)[3]\ndef law(arm, p, memory, sample, command):\n    pass\n",
-        ["line 2", "IndexError", "TABLE = np.zeros(3)[3]"],
-    ),
 }
 
 
