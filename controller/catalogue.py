@@ -44,6 +44,7 @@ class Code(IntEnum):
     ESTOP_PRESSED = 19
     DEVICE_FAULT_REMAINS = 20
     UNKNOWN_OPERATION = 21
+    BAD_LAW_PARAMETER = 40
 
     ESTOP = 100
     DEVICE_WATCHDOG = 101
@@ -67,6 +68,9 @@ class Code(IntEnum):
     STREAM_DEAD = 119
     PATH_FAILED = 120
     FEEDBACK_NOT_FINITE = 121
+    LAW_TOO_SLOW = 140
+    LAW_RAISED = 141
+    CORE_STALLED = 142
 
 
 class Entry(NamedTuple):
@@ -137,7 +141,9 @@ CATALOGUE: dict[Code, Entry] = {
         Reaction.NONE,
     ),
     Code.BAD_PARAMETER: Entry(
-        "A parameter is outside its range.", "speed is in ]0, 1], path_speed and timeout are positive.", Reaction.NONE
+        "A parameter is outside its range.",
+        "speed is in ]0, 1], path_speed and timeout are positive.",
+        Reaction.NONE,
     ),
     Code.LEASED: Entry(
         "Another client commands the arm.", "Wait until it has closed, or take over with take=True.", Reaction.NONE
@@ -153,6 +159,11 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.UNKNOWN_OPERATION: Entry(
         "The daemon does not know this command.", "Use a client of the daemon's own version.", Reaction.NONE
+    ),
+    Code.BAD_LAW_PARAMETER: Entry(
+        "A parameter of the control law is unknown, not finite or of another size; none was changed.",
+        "`trocar law show` lists them.",
+        Reaction.NONE,
     ),
     Code.ESTOP: Entry(
         "The emergency stop was pressed.", "Make sure that it is safe, release the button, then enable.", Reaction.S0
@@ -248,6 +259,21 @@ CATALOGUE: dict[Code, Entry] = {
     Code.FEEDBACK_NOT_FINITE: Entry(
         "The motor controllers sent a position that is not a number.",
         "Check sensors and firmware, then enable.",
+        Reaction.S0,
+    ),
+    Code.LAW_TOO_SLOW: Entry(
+        "The control law took longer than its budget; joint PD brings the arm to rest.",
+        "Find what is slow with `trocar law check`, or raise law.budget; then restart the daemon or enable.",
+        Reaction.S1,
+    ),
+    Code.LAW_RAISED: Entry(
+        "The control law raised an exception or used an index out of range; joint PD brings the arm to rest.",
+        "Look for raise, assert and indices in the law (`trocar law check` runs it), then enable.",
+        Reaction.S1,
+    ),
+    Code.CORE_STALLED: Entry(
+        "The cycle stands still; the motor controllers' watchdog has stopped the arm.",
+        "Look for a loop without an end in the control law, then start the daemon again.",
         Reaction.S0,
     ),
 }

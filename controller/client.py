@@ -26,7 +26,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from controller.catalogue import Code
-from controller.commands import Accepted, Advance, Empty, JointGoal, Outcome, PoseGoal, Status, Wait
+from controller.commands import (
+    Accepted,
+    Advance,
+    Empty,
+    JointGoal,
+    LawParameters,
+    LawStatus,
+    Outcome,
+    PoseGoal,
+    Status,
+    Wait,
+)
 from controller.connection import Connection
 from controller.errors import ArmFault, CommandTimeout, Preempted, StaleData
 from controller.run_dir import AxisInfo, find_daemon
@@ -252,6 +263,30 @@ class Arm:
     def servo_cp(self, T: ArrayLike, *, timeout: float = 0.0) -> None:
         """Stream a tip pose, as `servo_jp`."""
         self._connection.send("servo_cp", PoseGoal(pose=_matrix(T), timeout=timeout), take=self._take)
+
+    # --- the control law
+
+    def set_law_parameters(self, **values: float | ArrayLike) -> None:
+        """Change parameters of the control law; return when the cycle has taken them, all in one cycle.
+
+        Args:
+            values: By name; those not given stay as they are. `law().parameters` lists them.
+
+        Raises:
+            CommandRefused: A name is none of the law's, or a value is not finite or has another size.
+        """
+        numbers = {name: np.asarray(value, dtype=np.float64).tolist() for name, value in values.items()}
+        self._connection.ask("set_law_parameters", LawParameters(values=numbers), Accepted, take=self._take)
+
+    def law(self) -> LawStatus:
+        """Return the control law: name, file, parameters as the cycle has them now, time that a call takes."""
+        law = self.status().law
+        if law is None:
+            self._connection.check_daemon()
+            raise StaleData(
+                f"{self.name} has said nothing of its law yet: its core has not begun. See `trocar status`."
+            )
+        return law
 
     # --- queries: the newest sample
 

@@ -26,6 +26,8 @@ __all__ = [
     "Heartbeat",
     "Holder",
     "JointGoal",
+    "LawParameters",
+    "LawStatus",
     "Outcome",
     "PoseGoal",
     "Refusal",
@@ -87,6 +89,12 @@ class PoseGoal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     path_speed: float = 0.0
     """m/s along the line at the most; 0: as the limits allow."""
     timeout: float = 0.0
+
+
+class LawParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """set_law_parameters: those that change, by name; all of them take effect in one cycle."""
+
+    values: dict[str, float | list[float]]
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,6 +171,26 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """s since it was last heard of."""
 
 
+class LawStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The control law."""
+
+    name: str
+    file: str
+    parameters: dict[str, float | list[float]]
+    """As the cycle has them now."""
+    changes: int
+    """How often they were set."""
+    inside: bool
+    """The cycle is inside it now."""
+    budget_us: float
+    """What a call may take; 0: not measured."""
+    last_us: float
+    """What the newest call took; 0: none yet."""
+    longest_us: float
+    from_cache: bool
+    compiled_s: float
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The daemon, for people."""
 
@@ -193,6 +221,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     frames_bad: int
     counters: dict[str, int]
     """Of the gateway: requests, malformed, refused, samples_lost."""
+    law: LawStatus | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -204,7 +233,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The Struct that belongs to the request: Accepted, Outcome, Status; nil for the others."""
 
 
-COMMANDS: dict[str, tuple[Operation, type[Empty] | type[JointGoal] | type[PoseGoal]]] = {
+COMMANDS: dict[str, tuple[Operation, type[Empty] | type[JointGoal] | type[PoseGoal] | type[LawParameters]]] = {
     "enable": (Operation.ENABLE, Empty),
     "disable": (Operation.DISABLE, Empty),
     "pause": (Operation.PAUSE, Empty),
@@ -217,6 +246,7 @@ COMMANDS: dict[str, tuple[Operation, type[Empty] | type[JointGoal] | type[PoseGo
     "move_cp": (Operation.MOVE_CP, PoseGoal),
     "servo_jp": (Operation.SERVO_JP, JointGoal),
     "servo_cp": (Operation.SERVO_CP, PoseGoal),
+    "set_law_parameters": (Operation.SET_LAW_PARAMETERS, LawParameters),
 }
 """Requests that go to the cycle, by name."""
 

@@ -14,7 +14,8 @@ from typing import Annotated, Any, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from controller.errors import ConfigError
+from controller.errors import ConfigError, LawError
+from controller.laws.parameters import check_name, check_value
 
 __all__ = [
     "ArmConfig",
@@ -31,6 +32,9 @@ __all__ = [
     "load_config",
     "shipped_configs",
 ]
+
+LAWS = ("joint_pd", "computed_torque", "cartesian_impedance")
+"""Those that come with Trocar."""
 
 Positive = Annotated[float, Meta(gt=0.0)]
 
@@ -68,14 +72,20 @@ class CycleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class LawConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Joint PD with gravity and friction compensation. One entry per axis, in actuator space."""
+    """Which control law, and joint PD's gains, from which every law begins: one entry per axis, in actuator space."""
 
+    name: str = "joint_pd"
+    """joint_pd, computed_torque, cartesian_impedance, or one's own: module:function or file.py:function."""
     kp: list[Annotated[float, Meta(ge=0.0)]]
     """N·m/rad or N/m."""
     kd: list[Annotated[float, Meta(ge=0.0)]]
     """N·m·s/rad or N·s/m."""
     gravity: bool = True
     friction: bool = True
+    budget: Annotated[float, Meta(gt=0.0, le=0.02)] | None = None
+    """s that a call of one's own law may take; left out: half the period."""
+    parameters: dict[str, float | list[float]] = {}
+    """What the law's function finds in `p`."""
 
 
 class GuardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,6 +155,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stream: StreamConfig = StreamConfig()
     rig: RigConfig | None = None
 
+    @property
+    def law_budget(self) -> float:
+        """S that a call of the law may take; 0: a law of Trocar's own, which is not measured."""
+        if ":" not in self.law.name:
+            return 0.0
+        return self.cycle.period / 2 if self.law.budget is None else self.law.budget
+
 
 _FOLDER = resources.files("controller") / "configs"
 
@@ -173,6 +190,11 @@ def load_config(name_or_path: str | Path) -> Config:
     for key, value in _floats("", data):
         if not math.isfinite(value):
             raise _error(source, key, value, "a finite number", "Correct the value")
+    if isinstance(data.get("law"), str):
+        remedy = (
+            f'Every law begins from joint PD and is stopped by it: write [law], name = "{data["law"]}" and its gains'
+        )
+        raise _error(source, "law", data["law"], "a section with name, kp and kd", remedy)
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
@@ -213,6 +235,7 @@ def check_config(config: Config, source: str = "the configuration") -> None:
             names = ", ".join(arm.axis_names)
             raise _error(source, key, list(vector), f"{n} entries, one per axis ({names})", f"Give {n} entries")
 
+    _check_law(config, source)
     record = arm.record[0]
     for i, name in enumerate(arm.axis_names):
         low, high = float(record["position_min"][i]), float(record["position_max"][i])
@@ -246,6 +269,31 @@ def check_config(config: Config, source: str = "the configuration") -> None:
         raise _error(
             source, "driver.port", driver.port, "nothing where a [rig] provides the port", "Remove one of the two"
         )
+
+
+def _check_law(config: Config, source: str) -> None:
+    """Check what can be said of the law without a compiler; the core says the rest before it starts."""
+    law = config.law
+    place, _, function = law.name.rpartition(":")
+    if place and not function.isidentifier():
+        raise _error(source, "law.name", law.name, "module:function or file.py:function", "Correct the function's name")
+    if not place and law.name not in LAWS:
+        allowed = f"{', '.join(LAWS)}, or your own as module:function or file.py:function"
+        raise _error(source, "law.name", law.name, allowed, "Correct the name")
+    if place.endswith(".py") and not Path(_beside(Path(source).parent, place)).is_file():
+        allowed = "an existing file"
+        remedy = f"{_beside(Path(source).parent, place)} is not there: correct the path"
+        raise _error(source, "law.name", law.name, allowed, remedy)
+    if law.budget is not None and law.budget > config.cycle.period:
+        raise _error(source, "law.budget", law.budget, f"at most a period, {config.cycle.period:g} s", "Lower it")
+    if law.budget is not None and not place:
+        raise _error(source, "law.budget", law.budget, "only with a law of your own", "Remove it")
+    try:
+        for name, value in law.parameters.items():
+            check_name(name)
+            check_value(f"law.parameters.{name}", value)
+    except LawError as error:
+        raise ConfigError(f"{source}: law.parameters: {error}") from error
 
 
 def _read(name_or_path: str | Path) -> tuple[str, str]:
@@ -322,7 +370,7 @@ def _error(source: str, key: str, given: Any, allowed: str, remedy: str) -> Conf
 
 def _beside(folder: Path, name: str) -> str:
     """Return a path inside a configuration, taken from its folder; the names of shipped files stay as they are."""
-    if name.endswith((".toml", ".urdf")) and not Path(name).is_absolute():
+    if name.endswith((".toml", ".urdf", ".py")) and not Path(name).is_absolute():
         return str(folder / name)
     return name
 
@@ -335,4 +383,6 @@ def _arm_beside(folder: Path, description: str) -> str:
 def _resolve_paths(config: Config, folder: Path) -> Config:
     arm = msgspec.structs.replace(config.arm, description=_arm_beside(folder.resolve(), config.arm.description))
     rig = config.rig and msgspec.structs.replace(config.rig, plant=_beside(folder.resolve(), config.rig.plant))
-    return msgspec.structs.replace(config, arm=arm, rig=rig)
+    place, colon, function = config.law.name.rpartition(":")
+    law = msgspec.structs.replace(config.law, name=_beside(folder.resolve(), place) + colon + function)
+    return msgspec.structs.replace(config, arm=arm, rig=rig, law=law)

@@ -17,12 +17,17 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from controller import clock, laws
+from controller import clock
 from controller.activities import CORE
 from controller.clock import CLOCK, LOCKSTEP
 from controller.config import Config
 from controller.cycle import run
+from controller.errors import LawError
 from controller.guard import GUARD, JOINT_COMMAND
+from controller.laws.compile import Law, compile_law, try_law
+from controller.laws.joint_pd import make_gains
+from controller.laws.law import LAW_STATE
+from controller.laws.parameters import SHARED
 from controller.mailbox import MAILBOX, MESSAGE
 from controller.motion.path import PATH
 from controller.motion.profile import PROFILE
@@ -36,7 +41,7 @@ from kinematics.description import ArmDescription, load_arm
 from kinematics.kernels import kernels_of
 from telemetry.ring import open_ring
 from telemetry.sample import SAMPLE
-from telemetry.shared import map_records
+from telemetry.shared import create_records, map_records
 
 __all__ = ["CoreInfo", "make_driver", "make_state"]
 
@@ -93,6 +98,9 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
             ("message", MESSAGE),
             ("next_message", MESSAGE),
             ("sample", SAMPLE),
+            ("law_state", LAW_STATE),
+            ("law_sample", SAMPLE),
+            ("law_command", JOINT_COMMAND),
         )
     }
     records["scratch"] = np.zeros(SCRATCH)
@@ -120,7 +128,27 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
     for name in ("position_min", "position_max", "velocity_max", "effort_max"):
         guard[name] = a[name]
     guard["following_error"][:n] = config.guard.following_error
+
+    law = records["law_state"][0]
+    law["enabled"] = config.law.name != "joint_pd"
+    law["period_ns"] = round(period * 1e9)
+    law["budget_ns"] = round(config.law_budget * 1e9)
+    records["gains"] = make_gains(
+        config.law.kp, config.law.kd, gravity=config.law.gravity, friction=config.law.friction
+    )
     return records
+
+
+def make_law(config: Config, arm: ArmDescription) -> Law:
+    """Return the configured law, compiled, and tried once on an arm at rest in its homing pose.
+
+    Raises:
+        LawError: It cannot be used; the message names the file, the line and the reason.
+    """
+    law = compile_law(config.law.name, config.law.parameters, budget=config.law_budget)
+    gains = make_gains(config.law.kp, config.law.kd, gravity=config.law.gravity, friction=config.law.friction)
+    try_law(law, arm.record, gains, config.homing.pose)
+    return law
 
 
 def _run(run_dir: RunDir, *, lockstep: bool) -> int:
@@ -141,21 +169,24 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
     kernels = kernels_of(arm)
     if kernels.inverse is None:
         raise ValueError(f"{arm.title} has no inverse kinematics, so the cycle cannot move its tip: choose another arm")
+    law = make_law(config, arm)  # before a motor can have power
+    shared = create_records(run_dir.law_state, SHARED)
+    shared["parameters"] = law.vector
+    write_atomically(run_dir.law, msgspec.json.encode(law.info))
     state = make_state(config, arm)
-    parameters = laws.joint_pd_parameters(
-        config.law.kp, config.law.kd, gravity=config.law.gravity, friction=config.law.friction
-    )
     parts: tuple[Any, ...] = (
         (clock.wait_lockstep, clock.now_lockstep, clock.finish_lockstep)
         if lockstep
         else (clock.wait_real, clock.now_real, clock.finish_real)
     )
     driver = make_driver(config, arm, str(run_dir.port) if config.rig else config.driver.port)
-    pluggable = [kernels.forward, kernels.inverse, laws.joint_pd, driver.receive, driver.transmit, *parts]
+    pluggable = [kernels.forward, kernels.inverse, law.call, driver.receive, driver.transmit, *parts]
     prepare(run, *pluggable)  # before a device waits for commands, and not under real-time priority
     device = driver.open()
     try:
-        arguments = [*pluggable, arm.record, parameters, time, barrier, driver.link, ring.header, ring.slots]
+        arguments = [*pluggable, arm.record, state["gains"], arm.record, state["law_state"], shared]
+        arguments += [state["law_sample"], state["law_command"]]
+        arguments += [time, barrier, driver.link, ring.header, ring.slots]
         arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["profile"]]
         arguments += [state["guard"], state["feedback"], state["command"], state["joint_command"]]
         arguments += [state["message"], state["next_message"], state["sample"], state["scratch"], state["poses"]]
@@ -205,7 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return _run(RunDir(options.run_dir), lockstep=options.lockstep)
-    except (DriverError, OSError, ValueError) as error:
+    except (DriverError, LawError, OSError, ValueError) as error:
         print(f"trocar: {error}", file=sys.stderr, flush=True)
         return 1
 

@@ -24,12 +24,15 @@ from controller.activities import (
 from controller.catalogue import Code, Reaction
 from controller.clock import CLOCK, FINISH, LOCKSTEP, NOW, WAIT
 from controller.guard import GUARD, JOINT_COMMAND, REACTIONS, arm_guard, check_command, check_feedback, check_stream
-from controller.laws import LAW
+from controller.laws.joint_pd import GAINS, joint_pd
+from controller.laws.law import LAW, LAW_STATE, call_law, set_parameters
+from controller.laws.parameters import SHARED
 from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Operation
 from controller.motion.path import PATH
 from controller.motion.profile import PROFILE
 from controller.motion.setpoint import MOTION, advance, follow, hold_here
 from controller.motion.setpoint import Mode as MotionMode
+from controller.states import Event
 from drivers.driver import COMMAND, FEEDBACK, LINK, RECEIVE, TRANSMIT, Mode, Status
 from kinematics.chain import FORWARD, INVERSE
 from kinematics.compiled import Array, Part, array_of, kernel
@@ -49,11 +52,12 @@ _STOPPING, _CLEARING = int(Activity.STOPPING), int(Activity.CLEARING)
 _SERVO = int(MotionMode.SERVO)
 _OFF, _SET_REFERENCE = int(Mode.OFF), int(Mode.SET_REFERENCE)
 _POWERED, _FAULT = int(Status.POWERED), int(Status.FAULT)
-_DISABLE = int(Operation.DISABLE)
-FREE_DAMPING = 0.3  # part of kd that is left while the arm is free: it does not run away
+_DISABLE, _SET_PARAMETERS = int(Operation.DISABLE), int(Operation.SET_LAW_PARAMETERS)
+_FAULTED = int(Event.FAULTED)
+FREE_DAMPING = 0.05  # part of kd that is left while the arm is free: it does not run away
 STOP_CYCLES_AT_END = 2000  # after being asked to end: to come to rest and to see the power go off
 
-_F8, _F8_2D, _POSES = types.float64[::1], types.float64[:, ::1], types.float64[:, :, ::1]
+_F8_2D, _POSES = types.float64[:, ::1], types.float64[:, :, ::1]
 
 
 @kernel(
@@ -67,7 +71,12 @@ _F8, _F8_2D, _POSES = types.float64[::1], types.float64[:, ::1], types.float64[:
         types.FunctionType(NOW),
         types.FunctionType(FINISH),
         array_of(ARM),
-        _F8,
+        array_of(GAINS),
+        array_of(ARM),
+        array_of(LAW_STATE),
+        array_of(SHARED),
+        array_of(SAMPLE),
+        array_of(JOINT_COMMAND),
         array_of(CLOCK),
         array_of(LOCKSTEP),
         array_of(LINK),
@@ -100,7 +109,12 @@ def run(
     now: Part,
     finish: Part,
     arm: Array,
-    law_parameters: Array,
+    gains: Array,
+    law_arm: Array,
+    law_state: Array,
+    law_shared: Array,
+    law_sample: Array,
+    law_command: Array,
     clock: Array,
     lockstep: Array,
     link: Array,
@@ -124,9 +138,9 @@ def run(
 ) -> int:
     """Run the cycle until `clock.stop` is set and the arm is at rest without power; return the cycles run.
 
-    The first eight arguments are the parts, then the arm and the law's parameters; all records are arrays of one
-    element, but for `slots` (the ring's) and `messages` (the mailbox's). Nothing here allocates, raises or calls
-    Python.
+    The first eight arguments are the parts, then the arm, joint PD's gains and what belongs to the law; all records are
+    arrays of one element, but for `slots` (the ring's) and `messages` (the mailbox's). Nothing here allocates, raises
+    or calls Python.
     """
     a = arm[0]
     c = core[0]
@@ -195,22 +209,25 @@ def run(
             store_release(mailbox, "tail", tail + 1)
             s.command_id = message[0].id
             s.command_sent_ns = message[0].sent_ns
-            s.verdict = take_command(
-                core,
-                motion,
-                path,
-                profile,
-                arm,
-                forward,
-                inverse,
-                sample,
-                feedback,
-                message,
-                next_message,
-                lost,
-                scratch,
-                poses,
-            )
+            if message[0].operation == _SET_PARAMETERS:
+                s.verdict = set_parameters(law_shared, message[0].parameters[:])
+            else:
+                s.verdict = take_command(
+                    core,
+                    motion,
+                    path,
+                    profile,
+                    arm,
+                    forward,
+                    inverse,
+                    sample,
+                    feedback,
+                    message,
+                    next_message,
+                    lost,
+                    scratch,
+                    poses,
+                )
 
         # --- what the arm is busy with
         code = supervise(
@@ -259,12 +276,33 @@ def run(
         copy_vector(m.goal, s.goal_position)
         copy_vector(m.q, jc.position)
         copy_vector(m.qd, jc.velocity)
-        law(arm, law_parameters, sample, joint_command)
+        copy_vector(s.measured_position, x)
+        forward(arm, x, T)
+        copy_matrix(T, s.measured_pose)
+        copy_vector(m.q, x)
+        forward(arm, x, T)
+        copy_matrix(T, s.setpoint_pose)
+        joint_pd(arm, gains, sample, joint_command)
+        # The law has its say where the joints know where they are, and until a fault: joint PD stops the arm.
+        stopping = c.activity == _STOPPING and c.stop_event == _FAULTED
+        if law_state[0].enabled and c.is_homed and not stopping and (c.state == _ENABLED or c.state == _PAUSED):
+            code = call_law(law, law_arm, law_state, law_shared, sample, joint_command, law_sample, law_command)
+            if code != _OK:
+                react(core, motion, path, profile, arm, sample, code, scratch)
+        else:
+            law_state[0].active = 0
         for i in range(MAX_AXES):
             jc.effort[i] *= c.compensation
-            if c.free:
+        if c.free:
+            # From here and not by the motor controllers: their set-point runs after the measured joints, and so does
+            # the velocity that they damp against.
+            for i in range(n):
+                x[i] = FREE_DAMPING * jc.kd[i] * f.velocity[i]
                 jc.kp[i] = 0.0
-                jc.kd[i] *= FREE_DAMPING
+                jc.kd[i] = 0.0
+            transposed_times(a.actuator_from_joint, x, y, n)
+            for i in range(n):
+                jc.effort[i] -= y[i]
 
         # --- guard: the last thing before the wire
         if c.mode != _OFF:
@@ -281,6 +319,9 @@ def run(
                     hold_here(motion)
                     copy_vector(m.q, s.setpoint_position)
                     copy_vector(m.qd, s.setpoint_velocity)
+                    copy_vector(m.q, x)
+                    forward(arm, x, T)
+                    copy_matrix(T, s.setpoint_pose)
 
         # --- transmit
         c.sequence += 1
@@ -324,12 +365,6 @@ def run(
         s.mode = m.mode
         s.fault = c.fault
         s.motion_id = c.activity_id
-        copy_vector(s.measured_position, x)
-        forward(arm, x, T)
-        copy_matrix(T, s.measured_pose)
-        copy_vector(m.q, x)
-        forward(arm, x, T)
-        copy_matrix(T, s.setpoint_pose)
         copy_vector(m.goal, x)
         forward(arm, x, T)
         copy_matrix(T, s.goal_pose)

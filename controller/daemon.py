@@ -20,14 +20,16 @@ from types import TracebackType
 import msgspec
 import numpy as np
 
+from controller.catalogue import CATALOGUE, Code
 from controller.config import Config
 from controller.errors import DaemonError
+from controller.laws.parameters import SHARED
 from controller.mailbox import MAILBOX
 from controller.run_dir import GATEWAY_SLOT, RECORDER_SLOT, AxisInfo, Descriptor, RunDir, base_dir, write_atomically
 from kinematics.description import ArmDescription, load_arm
-from telemetry.ring_file import FREE, create_ring, open_ring
+from telemetry.ring_file import FREE, Ring, create_ring, open_ring
 from telemetry.sample import SAMPLE, layout_hash
-from telemetry.shared import create_records
+from telemetry.shared import create_records, map_records
 
 __all__ = ["Daemon"]
 
@@ -42,6 +44,7 @@ ORPHANS_END = GRACE + 2.0  # s: then a killed daemon's processes have ended, or 
 LOG_TAIL = 15  # lines of a process's last words
 STOP_SECONDS = {"core": 4.0, "recorder": 8.0, "gateway": 2.0, "rig": 2.0}  # in this order; then SIGKILL
 VITAL = ("rig", "core")
+STALLED = 3.0  # s without a cycle, or in lock-step inside one call of the law: the core hangs
 
 
 @dataclass
@@ -88,6 +91,9 @@ class Daemon:
         self._started = threading.Event()
         self._stop = threading.Event()
         self._ended = threading.Event()
+        self._ring: Ring | None = None
+        self._law = np.zeros(1, SHARED)
+        self._progress = (0, 0.0)  # the newest sample's number, and when it was new
         self._shutdown: np.ndarray[tuple[int, ...], np.dtype[np.uint64]] | None = None
         # One thread makes every process: the kernel ties a child to the thread that made it.
         self._thread = threading.Thread(target=self._run, name="trocar supervisor")
@@ -207,6 +213,9 @@ class Daemon:
             for name in here:
                 self._await_ready(name)
         self._describe(arm, epoch)
+        self._law = map_records(self.run_dir.law_state, SHARED)
+        self._ring = open_ring(self.run_dir.samples, SAMPLE)
+        self._progress = (-1, time.monotonic())
 
     def _declare_children(self, arm: ArmDescription) -> None:
         path, lockstep = str(self.run_dir.path), ["--lockstep"] if self.lockstep else []
@@ -256,7 +265,11 @@ class Daemon:
                 raise DaemonError(f"the daemon of {self.config.arm.name} was told to stop while it started.")
             if time.monotonic() - begun > START_IS_SLOW and not told:
                 told = True
-                print("trocar: compiling, as at every first start of a version ...", file=sys.stderr, flush=True)
+                print(
+                    "trocar: compiling, as at every first start of a version or of a law ...",
+                    file=sys.stderr,
+                    flush=True,
+                )
             if time.monotonic() - begun > START_TIMEOUT:
                 raise DaemonError(
                     f"{name} was not ready within {START_TIMEOUT:g} s. Its last words:\n{self._tail(child)}\n"
@@ -320,6 +333,33 @@ class Daemon:
                 )
                 return
             self._restart(child)
+
+        if self._is_stalled():
+            self.failure = self._explain_stall()
+
+    def _is_stalled(self) -> bool:
+        """Return whether the core should run and has brought no sample for too long."""
+        core = self._children["core"].process
+        if core is None or self._ring is None:
+            return False
+        now, head = time.monotonic(), self._ring.head
+        # In lock-step it may wait for others as long as they like: there only the law can hang.
+        waits = self.lockstep and not self._law["inside"][0]
+        if head != self._progress[0] or waits:
+            self._progress = (head, now)
+        return now - self._progress[1] > STALLED
+
+    def _explain_stall(self) -> str:
+        """Return why the daemon ends, and kill the core: it can no longer end by itself."""
+        core = self._children["core"].process
+        assert core is not None
+        core.kill()
+        entry = CATALOGUE[Code.CORE_STALLED]
+        where = f" It is inside the control law {self.config.law.name!r}." if self._law["inside"][0] else ""
+        return (
+            f"{Code.CORE_STALLED.name} ({int(Code.CORE_STALLED)}): {entry.cause} No cycle has ended for {STALLED:g} s."
+            f"{where} The core was killed. {entry.remedy}"
+        )
 
     def _restart(self, child: _Child) -> None:
         now = time.monotonic()

@@ -11,6 +11,7 @@ __all__ = [
     "DaemonAbsent",
     "DaemonError",
     "DaemonLost",
+    "LawError",
     "LeaseHeld",
     "Preempted",
     "StaleData",
@@ -23,6 +24,10 @@ class ControllerError(Exception):
 
 class ConfigError(ControllerError, ValueError):
     """A configuration that the daemon must not start with."""
+
+
+class LawError(ControllerError, ValueError):
+    """A control law, or a parameter of one, that cannot be used."""
 
 
 class DaemonError(ControllerError):

@@ -3,13 +3,14 @@
 Everything that the core may read is written first; then one counter is stored with release order.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 from numba.core import types
 
 from controller.clock import GRANT, GRANT_DONE, LOCKSTEP, await_change, tell_change
-from controller.commands import Empty, JointGoal, PoseGoal
+from controller.commands import Empty, JointGoal, LawParameters, PoseGoal
 from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Operation
 from controller.outcomes import Outcomes
 from controller.run_dir import GATEWAY_SLOT
@@ -148,7 +149,13 @@ class CoreLink:
         return samples
 
     def post(
-        self, operation: Operation, args: Empty | JointGoal | PoseGoal, *, sent_ns: int = 0, sender: bytes | None = None
+        self,
+        operation: Operation,
+        args: Empty | JointGoal | PoseGoal | LawParameters,
+        *,
+        sent_ns: int = 0,
+        sender: bytes | None = None,
+        parameters: list[float] | None = None,
     ) -> int:
         """Send a command to the core and return its id, or 0 when the mailbox is full.
 
@@ -156,13 +163,14 @@ class CoreLink:
             operation: What to do.
             args: With what.
             sent_ns: The client's stamp.
+            parameters: Of LawParameters, the vector (`controller.laws.parameters.pack`).
             sender: Given where nobody waits for the outcome: it is not remembered, and `refused` names the sender.
         """
         message = self._message
         message[:] = np.zeros(1, MESSAGE)
         message["operation"] = operation
         message["sent_ns"] = sent_ns
-        if not isinstance(args, Empty):
+        if isinstance(args, JointGoal | PoseGoal):
             message["speed"] = args.speed
             message["timeout_s"] = args.timeout
         if isinstance(args, JointGoal):
@@ -171,6 +179,9 @@ class CoreLink:
         elif isinstance(args, PoseGoal):
             message["pose"][0] = args.pose
             message["path_speed"] = args.path_speed
+        elif isinstance(args, LawParameters):
+            message["parameters"] = math.nan
+            message["parameters"][0, : len(parameters or ())] = parameters or ()
         command = post(self._mailbox, message)
         if command and sender is not None:
             self._unattended[command] = sender

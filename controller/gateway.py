@@ -30,6 +30,7 @@ from controller.commands import (
     Heartbeat,
     Holder,
     JointGoal,
+    LawParameters,
     PoseGoal,
     Refusal,
     Reply,
@@ -38,8 +39,10 @@ from controller.commands import (
     Wait,
 )
 from controller.config import Config
-from controller.errors import ControllerError
+from controller.errors import ControllerError, LawError
 from controller.exchange import CoreLink, await_grant
+from controller.laws.parameters import pack
+from controller.laws.report import law_parameters
 from controller.lease import Lease
 from controller.mailbox import MAILBOX, Operation
 from controller.run_dir import RunDir
@@ -228,7 +231,7 @@ class Gateway:
     def _command(self, identity: bytes, request: Request) -> None:
         operation, form = COMMANDS[request.op]
         try:
-            args: Empty | JointGoal | PoseGoal = msgspec.msgpack.decode(request.args, type=form)
+            args: Empty | JointGoal | PoseGoal | LawParameters = msgspec.msgpack.decode(request.args, type=form)
         except msgspec.ValidationError as error:
             if form is JointGoal and "length" in str(error):
                 detail = f"At most {MAX_AXES} entries fit any arm."
@@ -237,7 +240,14 @@ class Gateway:
             raise
         if request.op not in ALWAYS_ALLOWED and not self._may_command(identity, request):
             return
-        if operation in STREAMS and not isinstance(args, Empty):
+        parameters: list[float] = []
+        if isinstance(args, LawParameters):
+            try:
+                parameters = pack(law_parameters(self._run_dir), args.values)
+            except LawError as error:
+                self._refuse(identity, request, refusal(Code.BAD_LAW_PARAMETER, str(error)))
+                return
+        if operation in STREAMS and isinstance(args, JointGoal | PoseGoal):
             longest = self._config.stream.timeout
             if args.timeout > longest:
                 detail = f"A stream's timeout of {args.timeout:g} s was asked for; at most {longest:g} s is configured."
@@ -245,7 +255,7 @@ class Gateway:
                 return
             args = msgspec.structs.replace(args, timeout=args.timeout or longest)
         sender = None if request.reply else identity
-        command = self.link.post(operation, args, sent_ns=request.sent_ns, sender=sender)
+        command = self.link.post(operation, args, sent_ns=request.sent_ns, sender=sender, parameters=parameters)
         if not command:
             self._refuse(identity, request, refusal(Code.MAILBOX_FULL))
         elif request.reply:

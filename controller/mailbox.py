@@ -8,6 +8,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from controller.laws.parameters import MAX_PARAMETERS
 from telemetry.sample import MAX_AXES
 
 __all__ = ["CAPACITY", "MAILBOX", "MESSAGE", "Operation"]
@@ -30,6 +31,7 @@ class Operation(IntEnum):
     MOVE_CP = 10
     SERVO_JP = 11
     SERVO_CP = 12
+    SET_LAW_PARAMETERS = 40
 
 
 MESSAGE = np.dtype(
@@ -43,6 +45,7 @@ MESSAGE = np.dtype(
         ("speed", "f8"),  # move_*: part of the limits, ]0, 1]; servo_*: unused
         ("path_speed", "f8"),  # move_cp: m/s along the line at the most, 0: as the limits allow
         ("timeout_s", "f8"),  # servo_*: the stream is stale when nothing came for so long; 0: as configured
+        ("parameters", "f8", (MAX_PARAMETERS,)),  # set_law_parameters; nan: stays as it is
     ],
     align=True,
 )

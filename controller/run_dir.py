@@ -82,6 +82,8 @@ class RunDir:
         self.truth = self.path / "truth"
         self.faults = self.path / "faults"
         self.core = self.path / "core.json"
+        self.law = self.path / "law.json"
+        self.law_state = self.path / "law"
         self.recorder = self.path / "recorder.json"
         self.descriptor = self.path / "daemon.json"
         self.lock = self.path / "daemon.lock"

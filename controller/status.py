@@ -10,6 +10,7 @@ import numpy as np
 from controller.commands import Holder, Status, explain
 from controller.config import Config
 from controller.exchange import CoreLink
+from controller.laws.report import read_law
 from controller.run_dir import RunDir
 from telemetry.sample import SAMPLE
 
@@ -52,6 +53,7 @@ def make_status(
         frames_lost=int(sample["frames_lost"]),
         frames_bad=int(sample["frames_bad"]),
         counters=counters,
+        law=read_law(run_dir),
     )
 
 

@@ -100,6 +100,7 @@ def status(arm: ArmOption = None, as_json: JsonOption = False) -> None:
 
 def _show_status(s: "Status") -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from telemetry.sample import OperatingState
@@ -122,6 +123,9 @@ def _show_status(s: "Status") -> None:
     who = "free" if holder is None else f"{holder.name} (process {holder.pid}, {holder.user})"
     table.add_row("lease", who)
     table.add_row("limits", ", ".join(f"{key.replace('_', ' ')} {value:g} s" for key, value in s.settings.items()))
+    if s.law is not None:
+        values = ", ".join(f"{name} {value}" for name, value in s.law.parameters.items())
+        table.add_row("law", f"{s.law.name}{': ' if values else ''}{escape(values)}")
     if s.core is not None:
         table.add_row("core", f"process {s.core.get('pid')}, {s.core.get('scheduler')}, CPU {s.core.get('cpu')}")
         device = s.core.get("device") or {}

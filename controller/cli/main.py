@@ -15,6 +15,7 @@ from controller.cli import (
     daemon_commands,
     identify_commands,
     kinematics_commands,
+    law_commands,
     recording_commands,
     watch,
 )
@@ -63,7 +64,15 @@ def _options(
     """Take the options that belong to no command."""
 
 
-for _module in (daemon_commands, arm_commands, recording_commands, identify_commands, watch, kinematics_commands):
+for _module in (
+    daemon_commands,
+    arm_commands,
+    law_commands,
+    recording_commands,
+    identify_commands,
+    watch,
+    kinematics_commands,
+):
     _module.register(app)
 
 

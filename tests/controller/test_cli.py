@@ -150,3 +150,41 @@ def test_help_loads_neither_numpy_nor_zeromq():
         "sys.exit(', '.join(loaded) or 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True).stderr == ""
+
+
+def test_law_check_tells_what_a_law_does_without_a_daemon(nobody, trocar, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "def pushes(arm, p, memory, sample, command):\n    command.effort[1] += p.force\n\n"
+        "def allocates(arm, p, memory, sample, command):\n"
+        "    command.effort[:] = 0.0 * (sample.measured_position[:] - sample.setpoint_position[:])\n\n"
+        "def divides(arm, p, memory, sample, command):\n"
+        "    if sample.measured_velocity[0] != 0.0:\n        command.effort[0] = 1.0 / memory[0]\n\n"
+        "def broken(arm, p, memory, sample, command):\n    command.effort[0] = force\n"
+    )
+    result = trocar("law", "check", f"{path}:pushes", "force=50")
+    assert result.exit_code == 0, result.output
+    assert "median" in result.stdout
+    assert "an effort beyond its limit in 2000 of 2000 calls" in result.stdout
+    assert "allocates" not in result.stdout.partition(":")[2]
+
+    found = json.loads(trocar("law", "check", f"{path}:pushes", "force=1", "--json").stdout)
+    assert found["allocations"] == 0.0
+    assert found["saturated"] == 0
+    assert 0.5 < found["effort_max"][1] < 2.0
+
+    assert "it allocates memory 1 times a call" in trocar("law", "check", f"{path}:allocates").stdout
+    result = trocar("law", "check", f"{path}:divides")
+    assert result.exit_code == 1
+    assert "nan or inf in" in result.stdout
+    result = trocar("law", "check", f"{path}:broken")
+    assert result.exit_code == 1
+    assert f"{path}, line 12: the name 'force' is not defined" in result.stderr
+    assert trocar("law", "check", f"{path}:pushes", "force").exit_code == 2
+
+
+def test_law_show_and_set_say_so_where_no_daemon_runs(nobody, trocar):
+    for arguments in (("show",), ("set", "stiffness=1")):
+        result = trocar("law", *arguments)
+        assert result.exit_code == 1
+        assert "no daemon serves any arm" in result.stderr
