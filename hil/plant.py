@@ -21,7 +21,7 @@ from hil.faults import FAULTS, HilError
 from hil.noise import GOLDEN, gaussian, mix, uniform
 from hil.plant_file import PlantError, PlantFile, check_sizes, load_plant
 from kinematics.compiled import Array, array_of, kernel
-from kinematics.description import Convention, load_arm
+from kinematics.description import Convention, DescriptionError, load_arm
 from telemetry.sample import MAX_AXES
 
 __all__ = [
@@ -332,7 +332,7 @@ class Plant:
         outputs: What the board drives, BOARD_OUTPUTS, shape (1,).
 
     Args:
-        arm: The name or path of the arm's file; it must be the one that the plant is made for.
+        arm: The name or path of the controller's description; it must have the axes of the plant's own arm.
         plant: The name or path of a plant file.
         seed: Draws the initial pose and the noise.
 
@@ -341,11 +341,17 @@ class Plant:
     """
 
     def __init__(self, arm: str, plant: str = "psm_classic", seed: int = 1) -> None:
-        description = load_arm(arm)
         self.file, self.digest = load_plant(plant)
-        if self.file.arm != description.name:
+        # The body is its own file's: a controller with another model of the arm, a fitted one say, changes none of it.
+        try:
+            description = load_arm(self.file.arm)
+        except DescriptionError as error:
+            raise PlantError(f"plant {plant!r}: arm = {self.file.arm!r} cannot be used: {error}") from error
+        axes = load_arm(arm).axis_names
+        if axes != description.axis_names:
             raise PlantError(
-                f"plant {plant!r} is one of arm {self.file.arm!r}, not of {arm!r}: choose a plant of {arm!r}"
+                f"plant {plant!r} is one of arm {self.file.arm!r} with the axes {', '.join(description.axis_names)}, "
+                f"but {arm!r} has {', '.join(axes)}: choose a plant of {arm!r}"
             )
         nominal = description.record[0]
         self.mjcf = make_mjcf(nominal, self.file)

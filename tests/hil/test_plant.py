@@ -317,6 +317,7 @@ def test_tip_force_pushes_the_tip_its_way(plant):
         (("jaw_mass = 0.002", "jaw_mass = 0.0"), "inertia.jaw_mass"),
         (("[motors]", "[motors]\nvoltage = 24.0"), "voltage"),
         (('arm = "psm_classic:large_needle_driver_400006"', 'arm = "another"'), "another"),
+        (('arm = "psm_classic:large_needle_driver_400006"', 'arm = "ecm_classic"'), "choose a plant of"),
         (("jaw_inertia = [1.0e-8, 3.0e-8, 3.0e-8]", "jaw_inertia = [1.0e-8, 3.0e-8, 9.0e-8]"), "no physical model"),
         (("title =", "title ="), None),
     ],
