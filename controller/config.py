@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from controller.errors import ConfigError, LawError
-from controller.laws.parameters import check_name, check_value
+from controller.laws.parameters import BUILT_IN, check_name, check_value
 
 __all__ = [
     "ArmConfig",
@@ -33,7 +33,7 @@ __all__ = [
     "shipped_configs",
 ]
 
-LAWS = ("joint_pd", "computed_torque", "cartesian_impedance")
+LAWS = ("joint_pd", *BUILT_IN)
 """Those that come with Trocar."""
 
 Positive = Annotated[float, Meta(gt=0.0)]

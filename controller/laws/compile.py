@@ -61,7 +61,7 @@ def compile_law(name: str, values: Mapping[str, Any], *, budget: float = 0.0) ->
     """Return a law, compiled or from the cache.
 
     Args:
-        name: `joint_pd`, a law of `controller.laws.source.BUILT_IN`, `module:function` or `FILE.py:function`.
+        name: `joint_pd`, a law of `controller.laws.parameters.BUILT_IN`, `module:function` or `FILE.py:function`.
         values: Its parameters.
         budget: s that a call may take; 0: not measured.
 

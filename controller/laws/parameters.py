@@ -10,7 +10,21 @@ import numpy as np
 
 from controller.errors import LawError
 
-__all__ = ["MAX_PARAMETERS", "SHARED", "LawInfo", "Parameter", "Value", "check_name", "check_value", "pack", "unpack"]
+__all__ = [
+    "BUILT_IN",
+    "MAX_PARAMETERS",
+    "SHARED",
+    "LawInfo",
+    "Parameter",
+    "Value",
+    "check_name",
+    "check_value",
+    "pack",
+    "unpack",
+]
+
+BUILT_IN = ("computed_torque", "cartesian_impedance")
+"""Laws that come with Trocar beside joint_pd, written as a user's."""
 
 MAX_PARAMETERS = 64
 """Numbers that the parameters of one law may have together."""

@@ -25,13 +25,10 @@ import numpy as np
 from numba.core.registry import CPUDispatcher
 
 from controller.errors import LawError
-from controller.laws.parameters import Value, check_name, check_value
+from controller.laws.parameters import BUILT_IN, Value, check_name, check_value
 from kinematics.compiled import ROOT, source_digest
 
-__all__ = ["BUILT_IN", "LawSource", "load_source", "quote"]
-
-BUILT_IN = ("computed_torque", "cartesian_impedance")
-"""Laws that come with Trocar, written as a user's; `joint_pd` needs none."""
+__all__ = ["LawSource", "load_source", "quote"]
 
 ARGUMENTS = "arm, p, memory, sample, command"
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": True}
@@ -92,6 +89,9 @@ def load_source(name: str) -> LawSource:
         name_, attribute = f"controller.laws.{name}", name
     else:
         name_, _, attribute = name.rpartition(":")
+        if not name_ or not attribute:
+            known = ", ".join(("joint_pd", *BUILT_IN))
+            raise LawError(f"there is no law {name!r}: name one of {known}, or your own as FILE.py:FUNCTION.")
     module = _import(name, name_)
     file = Path(getattr(module, "__file__", None) or name_).resolve()
     found = getattr(module, attribute, None)

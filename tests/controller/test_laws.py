@@ -180,7 +180,12 @@ def test_a_law_that_never_returns_is_refused(write, arm, gains, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "word"),
-    [("/nowhere/mine.py:law", "no file"), ("nonsuch.laws:law", "PYTHONPATH"), ("nonsuch:law", "PYTHONPATH")],
+    [
+        ("/nowhere/mine.py:law", "no file"),
+        ("nonsuch.laws:law", "PYTHONPATH"),
+        ("nonsuch:law", "PYTHONPATH"),
+        ("pid", "joint_pd, computed"),
+    ],
 )
 def test_a_law_that_is_nowhere_is_refused_with_what_to_do(name, word):
     with pytest.raises(LawError, match=word):
