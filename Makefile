@@ -11,7 +11,7 @@ help:
 	@echo "make demo   an emulated PSM moves under the 1 kHz daemon; writes demo.png and demo.mcap"
 	@echo "make test   the whole test-suite"
 	@echo "make check  ruff, mypy --strict, import-linter"
-	@echo "make bench  this project beside its peers, one JSON row per measurement"
+	@echo "make bench  this project beside its peers, as a table"
 	@echo "make clean  remove .venv and what was built"
 
 $(STAMP): pyproject.toml
