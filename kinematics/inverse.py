@@ -1,0 +1,389 @@
+"""Inverse kinematics of any serial chain, by damped least squares inside the joints' limits.
+
+`track` is for the cycle: from joints near by, within what the joints can do in one period, allocation-free. A cold
+start, from anywhere, is `kinematics.cold_inverse`. The formulas are in docs/inverse_kinematics.md.
+
+Parts: `forward` and `forward_jacobian` are `kinematics.chain`'s, which fit every arm, or an arm's own, which are
+several times faster.
+"""
+
+import math
+from enum import IntEnum
+
+from numba import carray
+from numba.core import types
+from numba.core.types.containers import Tuple, UniTuple
+
+from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN, IkStatus
+from kinematics.compiled import Array, Part, kernel
+from kinematics.damped_least_squares import TWIST, Twist6, factor, gram, pose_error, squared, substitute
+from kinematics.frames import is_pose
+from kinematics.stack import stack_memory
+
+__all__ = [
+    "FORWARD_JACOBIAN_PART",
+    "FORWARD_PART",
+    "TOLERANCE",
+    "TRACK",
+    "IkTask",
+    "descend",
+    "track",
+]
+
+f8, i8 = types.float64, types.int64
+
+FORWARD_PART = types.FunctionType(FORWARD)
+FORWARD_JACOBIAN_PART = types.FunctionType(FORWARD_JACOBIAN)
+
+TRACK = i8(FORWARD_PART, FORWARD_JACOBIAN_PART, ARMS, i8, f8, f8, f8[:, ::1], f8[::1], f8[::1])
+"""(forward, forward_jacobian, arm, task, period, centering, T, q_near, q): see `track`."""
+
+
+class IkTask(IntEnum):
+    """What of the tip's pose is wanted."""
+
+    POSE = 0
+    POSITION = 1
+    """The rotation is free: for arms with fewer than six joints, or where it does not matter."""
+
+
+TOLERANCE = 3e-7  # m and rad, of the error's norm: what counts as solved
+POSE_TOLERANCE = 1e-6  # a rotation further from orthonormal is refused: its answer would be as far off
+ERROR_DAMPING = 0.01  # λ² per squared error: large far away, none at the solution (Sugihara, IEEE T-RO 27(5), 2011)
+LEAST_DAMPING = 1e-10  # λ²: keeps the matrix invertible at a singularity; changes a step by 1e-10 / σ²
+CHORD_LIMIT = 1e-4  # squared error from which the last Jacobian's factor is used again
+CHORD_GAIN = 1e-2  # a step with an old factor must reduce the squared error to this, or the factor is renewed
+PULL_SHARE = 0.2  # of a joint's step limit that the pull towards the middle may take: the rest is the task's
+BOUNDED_STEPS = 20  # of one search inside the window
+STATIONARY = 1e-10  # rad, m: a search whose step is smaller has ended
+WORSE = 10.0  # factor of the damping after a step that made the error larger
+
+
+@kernel(TWIST(i8, f8[:, ::1], f8[:, ::1]))
+def task_error(task: int, T_goal: Array, T: Array) -> Twist6:
+    """Return what is left to the goal, the rotation's part zero when it is free."""
+    e = pose_error(T_goal, T)
+    if task == IkTask.POSITION:
+        e = (e[0], e[1], e[2], 0.0, 0.0, 0.0)
+    return e
+
+
+@kernel(types.void(i8, f8[:, ::1]))
+def keep_task_rows(task: int, J: Array) -> None:
+    """Empty the rows of what is free."""
+    if task == IkTask.POSITION:
+        for k in range(8):
+            J[3, k], J[4, k], J[5, k] = 0.0, 0.0, 0.0
+
+
+@kernel(f8(f8[:, ::1], i8, TWIST))
+def along(J: Array, i: int, y: Twist6) -> float:
+    """Return entry i of Jᵀ y."""
+    total: float = J[0, i] * y[0] + J[1, i] * y[1] + J[2, i] * y[2] + J[3, i] * y[3] + J[4, i] * y[4] + J[5, i] * y[5]
+    return total
+
+
+@kernel(TWIST(f8[:, ::1], f8[::1], TWIST))
+def _less(J: Array, step: Array, e: Twist6) -> Twist6:
+    """Return e - J step, of eight entries."""
+    e0, e1, e2, e3, e4, e5 = e
+    for k in range(8):
+        s = step[k]
+        e0 -= J[0, k] * s
+        e1 -= J[1, k] * s
+        e2 -= J[2, k] * s
+        e3 -= J[3, k] * s
+        e4 -= J[4, k] * s
+        e5 -= J[5, k] * s
+    return e0, e1, e2, e3, e4, e5
+
+
+@kernel(types.void(f8[:, ::1], f8[::1], f8[::1], f8[::1], i8, TWIST))
+def lock(J: Array, q: Array, low: Array, high: Array, n_joints: int, e: Twist6) -> None:
+    """Empty the columns of joints at a bound that the error pushes outwards: they take no part in this step."""
+    for i in range(n_joints):
+        if q[i] <= low[i] or q[i] >= high[i]:
+            push = along(J, i, e)
+            if (push < 0.0 and q[i] <= low[i]) or (push > 0.0 and q[i] >= high[i]):
+                J[0, i], J[1, i], J[2, i], J[3, i], J[4, i], J[5, i] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
+
+DESCEND = Tuple((f8, i8))(
+    FORWARD_PART, FORWARD_JACOBIAN_PART, ARMS, i8, f8[:, ::1], f8[::1], f8[::1], f8[::1], i8, i8, f8
+)
+
+
+@kernel(DESCEND)
+def descend(
+    forward: Part,
+    forward_jacobian: Part,
+    arm: Array,
+    task: int,
+    T: Array,
+    low: Array,
+    high: Array,
+    q: Array,
+    most: int,
+    every: int,
+    gain: float,
+) -> tuple[float, int]:
+    """Take q, (8,), to a solution within the bounds, or give up early where none is near; for cold starts.
+
+    Levenberg-Marquardt with the damping proportional to the squared error; joints are kept on a bound that they
+    reach, and leave it when the error pulls them back. Near the solution the factor is kept and only the pose is
+    computed again.
+
+    Args:
+        forward: Part, FORWARD.
+        forward_jacobian: Part, FORWARD_JACOBIAN.
+        arm: The record, (1,).
+        task: IkTask.
+        T: T_base_tip wanted, (4, 4).
+        low: Least positions, (8,).
+        high: Greatest positions, (8,).
+        q: In: where to start. Out: where it ended.
+        most: Jacobians that it may take.
+        every: After so many, the squared error must have been reduced to `gain` of itself, or it gives up.
+        gain: See `every`.
+
+    Returns:
+        The squared error at q (solved when <= TOLERANCE²), and the number of Jacobians.
+    """
+    n_joints = arm[0].n_joints
+    now, J = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
+    reference, error = math.inf, math.inf
+    count = 0
+    while count < most:
+        forward_jacobian(arm, q, now, J)
+        count += 1
+        e = task_error(task, T, now)
+        error = squared(e)
+        if error <= TOLERANCE * TOLERANCE:
+            break
+        if count % every == 0:
+            if error > gain * reference:
+                break
+            reference = error
+        keep_task_rows(task, J)
+        lock(J, q, low, high, n_joints, e)
+        F = factor(gram(J, ERROR_DAMPING * error + LEAST_DAMPING))
+        chord = error < CHORD_LIMIT
+        for _ in range(3):
+            y = substitute(F, e)
+            for i in range(n_joints):
+                q[i] = min(max(q[i] + along(J, i, y), low[i]), high[i])
+            if not chord:
+                break
+            forward(arm, q, now)
+            e = task_error(task, T, now)
+            before, error = error, squared(e)
+            if error <= TOLERANCE * TOLERANCE or error > CHORD_GAIN * before:
+                break
+        if chord and error <= TOLERANCE * TOLERANCE:
+            break
+    return error, count
+
+
+MINIMISE = Tuple((f8, types.boolean))(
+    FORWARD_JACOBIAN_PART, ARMS, i8, f8[:, ::1], f8[::1], f8[::1], f8[::1]
+)
+
+
+@kernel(MINIMISE)
+def minimise(
+    forward_jacobian: Part, arm: Array, task: int, T: Array, low: Array, high: Array, q: Array
+) -> tuple[float, bool]:
+    """Take q, (8,), to the least error within the bounds that a descent finds; for the cycle.
+
+    Unlike `descend` it never accepts a step that makes the error larger: the damping grows until one helps.
+
+    Returns:
+        The squared error at q, and whether the descent had ended there (False: it ran out of steps).
+    """
+    n_joints = arm[0].n_joints
+    now, J, best = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8)), carray(stack_memory(8), (8,))
+    least, ended = math.inf, False
+    for i in range(8):
+        best[i] = q[i]
+    damping = ERROR_DAMPING
+    for _ in range(BOUNDED_STEPS):
+        forward_jacobian(arm, q, now, J)
+        e = task_error(task, T, now)
+        error = squared(e)
+        if error < least:
+            least = error
+            for i in range(n_joints):
+                best[i] = q[i]
+            damping = max(damping / WORSE, ERROR_DAMPING)
+            if error <= TOLERANCE * TOLERANCE:
+                ended = True
+                break
+        else:
+            damping *= WORSE
+            for i in range(n_joints):
+                q[i] = best[i]
+            forward_jacobian(arm, q, now, J)
+            e = task_error(task, T, now)
+        keep_task_rows(task, J)
+        lock(J, q, low, high, n_joints, e)
+        y = substitute(factor(gram(J, damping * least + LEAST_DAMPING)), e)
+        largest = 0.0
+        for i in range(n_joints):
+            position = min(max(q[i] + along(J, i, y), low[i]), high[i])
+            largest = max(largest, abs(position - q[i]))
+            q[i] = position
+        if largest < STATIONARY:
+            ended = True
+            break
+    for i in range(n_joints):
+        q[i] = best[i]
+    return least, ended
+
+
+BOUNDED = i8(FORWARD_JACOBIAN_PART, ARMS, i8, f8, f8[:, ::1], f8[::1], f8[::1], f8[::1], f8[::1])
+
+
+@kernel(BOUNDED)
+def _track_bounded(
+    forward_jacobian: Part,
+    arm: Array,
+    task: int,
+    period: float,
+    T: Array,
+    low: Array,
+    high: Array,
+    near: Array,
+    q: Array,
+) -> int:
+    """Write the joints in the window that bring the tip nearest to T, and say why it is not there, if it is not."""
+    n_joints = arm[0].n_joints
+    for i in range(8):
+        q[i] = near[i]
+    least, ended = minimise(forward_jacobian, arm, task, T, low, high, q)
+    if least <= TOLERANCE * TOLERANCE:
+        return IkStatus.SOLVED
+    # At a singularity the descent may stand on a ridge, a straight elbow for one, with no slope to either side. So
+    # it is started again a little to the one and to the other.
+    other = carray(stack_memory(8), (8,))
+    for side in (1.0, -1.0):
+        for i in range(n_joints):
+            shift = 0.5 * side * (high[i] - low[i]) / (2 + i)
+            other[i] = min(max(near[i] + shift, low[i]), high[i])
+        error, other_ended = minimise(forward_jacobian, arm, task, T, low, high, other)
+        if error < 0.99 * least:
+            least, ended = error, other_ended
+            for i in range(n_joints):
+                q[i] = other[i]
+        if least <= TOLERANCE * TOLERANCE:
+            return IkStatus.SOLVED
+    now, J = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
+    forward_jacobian(arm, q, now, J)
+    e = task_error(task, T, now)
+    keep_task_rows(task, J)
+    status = IkStatus.OUT_OF_REACH if ended else IkStatus.NOT_CONVERGED
+    for i in range(n_joints):
+        push = along(J, i, e)
+        if (q[i] <= low[i] and push < 0.0) or (q[i] >= high[i] and push > 0.0):
+            if abs(q[i] - near[i]) >= 0.999 * arm[0].velocity_max[i] * period:
+                return IkStatus.STEP_LIMITED
+            status = IkStatus.JOINT_LIMIT
+    return status
+
+
+@kernel(TRACK)
+def track(
+    forward: Part,
+    forward_jacobian: Part,
+    arm: Array,
+    task: int,
+    period: float,
+    centering: float,
+    T: Array,
+    q_near: Array,
+    q: Array,
+) -> int:
+    """Write the joints that bring the tip to T, from joints near by; never further than one period allows.
+
+    Whatever the status, no joint is changed by more than velocity_max * period, and none leaves its limits (one
+    that is outside already goes no further out). So a path through a singularity, on which the joints would have to
+    jump, is followed as near as the joints can, and says STEP_LIMITED until it is caught up with.
+
+    One damped Gauss-Newton step and a check of the pose suffice on most ticks; else the step's factor serves for
+    another one. Where a bound is in the way, a slower search finds the best within the bounds.
+
+    With more joints than the task has rows, a pull towards the middle of the joints' ranges, stronger towards their
+    ends, is projected into the null space by the same factor: the joints then drift also while T stands still.
+
+    Args:
+        forward: Part, FORWARD.
+        forward_jacobian: Part, FORWARD_JACOBIAN.
+        arm: The record, (1,).
+        task: IkTask.
+        period: Of the cycle, s; inf: no bound but the joints' limits.
+        centering: How fast the null space goes towards the middle, 1/s; 0: not at all.
+        T: T_base_tip wanted, (4, 4).
+        q_near: Joints of the tick before, (8,).
+        q: Out: joints, (8,); may be q_near itself. Entries past the joints are q_near's.
+
+    Returns:
+        IkStatus: SOLVED (the error's norm is at most TOLERANCE), STEP_LIMITED, JOINT_LIMIT, OUT_OF_REACH or
+        NOT_CONVERGED (q is the best found), NOT_A_POSE (q is q_near).
+    """
+    n_joints = arm[0].n_joints
+    near, low, high = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
+    step, now, J = carray(stack_memory(8), (8,)), carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
+    total = 0.0
+    for i in range(8):
+        near[i] = q_near[i]
+        total += near[i]
+    for i in range(8):
+        q[i] = near[i]
+    if not is_pose(T, POSE_TOLERANCE) or not math.isfinite(total):
+        return IkStatus.NOT_A_POSE
+    position_min, position_max, velocity_max = arm[0].position_min, arm[0].position_max, arm[0].velocity_max
+    for i in range(8):
+        reach = velocity_max[i] * period
+        low[i] = max(min(position_min[i], near[i]), near[i] - reach)
+        high[i] = min(max(position_max[i], near[i]), near[i] + reach)
+    forward_jacobian(arm, near, now, J)
+    e = task_error(task, T, now)
+    error = squared(e)
+    keep_task_rows(task, J)
+    for i in range(8):
+        step[i] = 0.0
+    rest = e
+    if centering > 0.0:
+        for i in range(8):
+            middle, half = 0.5 * (position_max[i] + position_min[i]), 0.5 * (position_max[i] - position_min[i])
+            u = (near[i] - middle) / max(half, 1e-9)
+            pull = -centering * period * (near[i] - middle) * (1.0 + 8.0 * u * u * u * u)
+            most = PULL_SHARE * velocity_max[i] * period
+            step[i] = min(max(pull, -most), most)
+        for i in range(n_joints, 8):
+            step[i] = 0.0
+        rest = _less(J, step, e)
+    elif error <= TOLERANCE * TOLERANCE:
+        return IkStatus.SOLVED
+    F = factor(gram(J, ERROR_DAMPING * error + LEAST_DAMPING))
+    y = substitute(F, rest)
+    for i in range(8):
+        step[i] += along(J, i, y)
+    for _ in range(3):
+        outside = False
+        for i in range(n_joints):
+            position = q[i] + step[i]
+            q[i] = position
+            outside = outside or position < low[i] or position > high[i]
+        if outside:
+            break
+        forward(arm, q, now)
+        e = task_error(task, T, now)
+        before, error = error, squared(e)
+        if error <= TOLERANCE * TOLERANCE:
+            return IkStatus.SOLVED
+        if error > CHORD_GAIN * before:
+            break
+        y = substitute(F, e)
+        for i in range(8):
+            step[i] = along(J, i, y)
+    return _track_bounded(forward_jacobian, arm, task, period, T, low, high, near, q)
