@@ -12,7 +12,7 @@ Triangles and twists are tuples of numbers, which live in registers; triangles a
 import math
 
 from numba.core import types
-from numba.core.types.containers import UniTuple
+from numba.core.types.containers import Tuple, UniTuple
 
 from kinematics.compiled import Array, kernel
 from kinematics.trigonometry import atan2
@@ -95,57 +95,44 @@ def squared(e: Twist6) -> float:
     return e[0] * e[0] + e[1] * e[1] + e[2] * e[2] + e[3] * e[3] + e[4] * e[4] + e[5] * e[5]
 
 
-@kernel(TRIANGLE(f8[:, ::1], f8))
-def gram(J: Array, damping: float) -> Triangle21:
-    """Return J Jᵀ + damping I, J (6, 8)."""
+@kernel(Tuple((TRIANGLE, TWIST))(f8[:, ::1], f8, f8[::1], TWIST))
+def gram(J: Array, damping: float, step: Array, e: Twist6) -> tuple[Triangle21, Twist6]:
+    """Return J Jᵀ + damping I and e - J step, for J (6, 8): both in one pass over its columns."""
+    e0, e1, e2, e3, e4, e5 = e
     a00 = a11 = a22 = a33 = a44 = a55 = damping
     a10 = a20 = a21 = a30 = a31 = a32 = a40 = a41 = a42 = a43 = a50 = a51 = a52 = a53 = a54 = 0.0
     for k in range(8):
         j0, j1, j2, j3, j4, j5 = J[0, k], J[1, k], J[2, k], J[3, k], J[4, k], J[5, k]
+        s = step[k]
+        e0 -= j0 * s
         a00 += j0 * j0
+        e1 -= j1 * s
         a10 += j1 * j0
         a11 += j1 * j1
+        e2 -= j2 * s
         a20 += j2 * j0
         a21 += j2 * j1
         a22 += j2 * j2
+        e3 -= j3 * s
         a30 += j3 * j0
         a31 += j3 * j1
         a32 += j3 * j2
         a33 += j3 * j3
+        e4 -= j4 * s
         a40 += j4 * j0
         a41 += j4 * j1
         a42 += j4 * j2
         a43 += j4 * j3
         a44 += j4 * j4
+        e5 -= j5 * s
         a50 += j5 * j0
         a51 += j5 * j1
         a52 += j5 * j2
         a53 += j5 * j3
         a54 += j5 * j4
         a55 += j5 * j5
-    return (
-        a00,
-        a10,
-        a11,
-        a20,
-        a21,
-        a22,
-        a30,
-        a31,
-        a32,
-        a33,
-        a40,
-        a41,
-        a42,
-        a43,
-        a44,
-        a50,
-        a51,
-        a52,
-        a53,
-        a54,
-        a55,
-    )
+    A = (a00, a10, a11, a20, a21, a22, a30, a31, a32, a33, a40, a41, a42, a43, a44, a50, a51, a52, a53, a54, a55)
+    return A, (e0, e1, e2, e3, e4, e5)
 
 
 @kernel(TRIANGLE(TRIANGLE))

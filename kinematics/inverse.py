@@ -83,21 +83,6 @@ def along(J: Array, i: int, y: Twist6) -> float:
     return total
 
 
-@kernel(TWIST(f8[:, ::1], f8[::1], TWIST))
-def _less(J: Array, step: Array, e: Twist6) -> Twist6:
-    """Return e - J step, of eight entries."""
-    e0, e1, e2, e3, e4, e5 = e
-    for k in range(8):
-        s = step[k]
-        e0 -= J[0, k] * s
-        e1 -= J[1, k] * s
-        e2 -= J[2, k] * s
-        e3 -= J[3, k] * s
-        e4 -= J[4, k] * s
-        e5 -= J[5, k] * s
-    return e0, e1, e2, e3, e4, e5
-
-
 @kernel(types.void(f8[:, ::1], f8[::1], f8[::1], f8[::1], i8, TWIST))
 def lock(J: Array, q: Array, low: Array, high: Array, n_joints: int, e: Twist6) -> None:
     """Empty the columns of joints at a bound that the error pushes outwards: they take no part in this step."""
@@ -150,7 +135,9 @@ def descend(
         The squared error at q (solved when <= TOLERANCE²), and the number of Jacobians.
     """
     n_joints = arm[0].n_joints
-    now, J = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
+    now, J, still = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8)), carray(stack_memory(8), (8,))
+    for i in range(8):
+        still[i] = 0.0
     reference, error = math.inf, math.inf
     count = 0
     while count < most:
@@ -166,7 +153,8 @@ def descend(
             reference = error
         keep_task_rows(task, J)
         lock(J, q, low, high, n_joints, e)
-        F = factor(gram(J, ERROR_DAMPING * error + LEAST_DAMPING))
+        A, _ = gram(J, ERROR_DAMPING * error + LEAST_DAMPING, still, e)
+        F = factor(A)
         chord = error < CHORD_LIMIT
         for _ in range(3):
             y = substitute(F, e)
@@ -201,10 +189,11 @@ def minimise(
         The squared error at q, and whether the descent had ended there (False: it ran out of steps).
     """
     n_joints = arm[0].n_joints
-    now, J, best = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8)), carray(stack_memory(8), (8,))
+    now, J = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
+    best, still = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
     least, ended = math.inf, False
     for i in range(8):
-        best[i] = q[i]
+        best[i], still[i] = q[i], 0.0
     damping = ERROR_DAMPING
     for _ in range(BOUNDED_STEPS):
         forward_jacobian(arm, q, now, J)
@@ -226,7 +215,8 @@ def minimise(
             e = task_error(task, T, now)
         keep_task_rows(task, J)
         lock(J, q, low, high, n_joints, e)
-        y = substitute(factor(gram(J, damping * least + LEAST_DAMPING)), e)
+        A, _ = gram(J, damping * least + LEAST_DAMPING, still, e)
+        y = substitute(factor(A), e)
         largest = 0.0
         for i in range(n_joints):
             position = min(max(q[i] + along(J, i, y), low[i]), high[i])
@@ -351,7 +341,6 @@ def track(
     keep_task_rows(task, J)
     for i in range(8):
         step[i] = 0.0
-    rest = e
     if centering > 0.0:
         for i in range(8):
             middle, half = 0.5 * (position_max[i] + position_min[i]), 0.5 * (position_max[i] - position_min[i])
@@ -361,10 +350,10 @@ def track(
             step[i] = min(max(pull, -most), most)
         for i in range(n_joints, 8):
             step[i] = 0.0
-        rest = _less(J, step, e)
     elif error <= TOLERANCE * TOLERANCE:
         return IkStatus.SOLVED
-    F = factor(gram(J, ERROR_DAMPING * error + LEAST_DAMPING))
+    A, rest = gram(J, ERROR_DAMPING * error + LEAST_DAMPING, step, e)
+    F = factor(A)
     y = substitute(F, rest)
     for i in range(8):
         step[i] += along(J, i, y)
