@@ -172,9 +172,7 @@ def descend(
     return error, count
 
 
-MINIMISE = Tuple((f8, types.boolean))(
-    FORWARD_JACOBIAN_PART, ARMS, i8, f8[:, ::1], f8[::1], f8[::1], f8[::1]
-)
+MINIMISE = Tuple((f8, types.boolean))(FORWARD_JACOBIAN_PART, ARMS, i8, f8[:, ::1], f8[::1], f8[::1], f8[::1])
 
 
 @kernel(MINIMISE)
