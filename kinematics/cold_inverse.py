@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from numba import carray
@@ -40,10 +41,10 @@ LONG_STEPS, LONG_EVERY, LONG_GAIN = 60, 10, 0.5
 
 
 class PoseError(KinematicsError, ValueError):
-    """An argument of the inverse kinematics that is no pose or no joints; the message says which and why."""
+    """An argument of the inverse kinematics that cannot be used; the message says which and why."""
 
 
-class IkResult(NamedTuple):
+class IkResult(msgspec.Struct, frozen=True):
     """What a search found."""
 
     q: Array
@@ -75,44 +76,37 @@ def _random(state: int) -> tuple[int, int]:
     return state, z ^ (z >> np.uint64(31))
 
 
-FIND = UniTuple(i8, 3)(PART_ADDRESS, PART_ADDRESS, ARMS, SEEDS, f8[:, ::1], f8[::1], types.boolean, i8, i8)
+REQUEST = i8[::1]
+"""(9,): the addresses of forward and of forward_jacobian, whether to begin at q, seed, tries."""
+
+FIND = UniTuple(i8, 3)(REQUEST, ARMS, SEEDS, f8[:, ::1], f8[::1])
 
 
 @kernel(FIND)
-def find(
-    forward_address: Array,
-    forward_jacobian_address: Array,
-    arm: Array,
-    seeds: Array,
-    T: Array,
-    q: Array,
-    near: bool,
-    seed: int,
-    tries: int,
-) -> tuple[int, int, int]:
-    """Search q, (8,), from q itself when `near`, then from the table, then from random joints.
+def find(request: Array, arm: Array, seeds: Array, T: Array, q: Array) -> tuple[int, int, int]:
+    """Search q, (8,): from q itself when the request says so, then from the table, then from random joints.
 
     Returns:
         IkStatus, Jacobians, restarts.
     """
     if not is_pose(T, POSE_TOLERANCE):
         return IkStatus.NOT_A_POSE, 0, 0
-    forward, forward_jacobian = (
-        part_at(forward_address, FORWARD_PART),
-        part_at(forward_jacobian_address, FORWARD_JACOBIAN_PART),
-    )
+    forward, forward_jacobian = part_at(request[0:3], FORWARD_PART), part_at(request[3:6], FORWARD_JACOBIAN_PART)
+    near, seed, tries = request[6], request[7], request[8]
     task = IkTask.POSE if seeds[0].axis_weight > 0.0 else IkTask.POSITION
     n_joints = arm[0].n_joints
     low, high, best = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
     M = carray(stack_memory(16), (4, 4))
     for i in range(8):
+        low[i], high[i] = -math.inf, math.inf
+    for i in range(n_joints):
         low[i], high[i] = arm[0].position_min[i], arm[0].position_max[i]
     keys = np.empty(COUNT, np.int32)
     ranked = False
     state = np.uint64(seed)
     total, least = 0, math.inf
     for attempt in range(tries):
-        if attempt == 0 and near:
+        if attempt == 0 and near != 0:
             for i in range(n_joints):
                 q[i] = min(max(q[i], low[i]), high[i])
         elif attempt < RANKED:
@@ -144,29 +138,14 @@ def find(
     return IkStatus.NOT_CONVERGED, total, tries - 1
 
 
-FIND_ALL = types.void(
-    PART_ADDRESS, PART_ADDRESS, ARMS, SEEDS, f8[:, :, ::1], f8[:, ::1], types.boolean, i8, i8, i8[:, ::1]
-)
+FIND_ALL = types.void(REQUEST, ARMS, SEEDS, f8[:, :, ::1], f8[:, ::1], i8[:, ::1])
 
 
 @kernel(FIND_ALL)
-def _find_all(
-    forward_address: Array,
-    forward_jacobian_address: Array,
-    arm: Array,
-    seeds: Array,
-    T: Array,
-    Q: Array,
-    near: bool,
-    seed: int,
-    tries: int,
-    outcome: Array,
-) -> None:
+def _find_all(request: Array, arm: Array, seeds: Array, T: Array, Q: Array, outcome: Array) -> None:
     """Search for all poses, each as if alone; outcome (N, 3): status, Jacobians, restarts."""
     for i in range(T.shape[0]):
-        outcome[i, 0], outcome[i, 1], outcome[i, 2] = find(
-            forward_address, forward_jacobian_address, arm, seeds, T[i], Q[i], near, seed, tries
-        )
+        outcome[i, 0], outcome[i, 1], outcome[i, 2] = find(request, arm, seeds, T[i], Q[i])
 
 
 class InverseKinematics:
@@ -194,7 +173,8 @@ class InverseKinematics:
         self.description = description
         self.task = task
         self._parts = forward, forward_jacobian  # the addresses are good while these live
-        self._addresses = part_address(forward, FORWARD), part_address(forward_jacobian, FORWARD_JACOBIAN)
+        addresses = part_address(forward, FORWARD), part_address(forward_jacobian, FORWARD_JACOBIAN)
+        self._request = np.concatenate([*addresses, np.array((0, 0, TRIES))])
         self._arm = description.record
         self._seeds = seed_table(description, task == IkTask.POSE)
 
@@ -217,14 +197,17 @@ class InverseKinematics:
         Raises:
             PoseError: T or q_near has another shape, or is not of numbers.
         """
-        q = np.zeros(8) if q_near is None else self._joints(q_near)
-        near = q_near is not None
-        forward, forward_jacobian = self._addresses
+        if q_near is None:
+            q, near = np.zeros(8), False
+        else:
+            q, near = self._joints(q_near), True
+        request = self._request
+        if near or seed != 0 or tries != TRIES:
+            request = self._asked(near, seed, tries)
         try:
-            outcome = find(forward, forward_jacobian, self._arm, self._seeds, T, q, near, seed, tries)
+            outcome = find(request, self._arm, self._seeds, T, q)
         except TypeError:
-            T = _array("T", T, (4, 4), "a pose, T_base_tip")
-            outcome = find(forward, forward_jacobian, self._arm, self._seeds, T, q, near, seed, tries)
+            outcome = find(request, self._arm, self._seeds, _array("T", T, (4, 4), "a pose, T_base_tip"), q)
         return IkResult(q, *outcome)
 
     def solve_all(
@@ -243,9 +226,17 @@ class InverseKinematics:
         poses = _array("T", T, (-1, 4, 4), "poses, T_base_tip")
         Q = np.zeros((len(poses), 8)) if Q_near is None else _array("Q_near", Q_near, (len(poses), 8), "joints").copy()
         outcome = np.zeros((len(poses), 3), np.int64)
-        near = Q_near is not None
-        _find_all(*self._addresses, self._arm, self._seeds, poses, Q, near, seed, tries, outcome)
+        _find_all(self._asked(Q_near is not None, seed, tries), self._arm, self._seeds, poses, Q, outcome)
         return IkBatch(Q, outcome[:, 0], outcome[:, 1], outcome[:, 2])
+
+    def _asked(self, near: bool, seed: int, tries: int) -> Array:
+        if not 0 <= seed < 2**63:
+            raise PoseError(f"seed = {seed!r}: allowed is 0 to 2^63 - 1")
+        if tries < 1:
+            raise PoseError(f"tries = {tries!r}: allowed is 1 or more")
+        request = self._request.copy()
+        request[6:9] = near, seed, tries
+        return request
 
     def _joints(self, q_near: npt.ArrayLike) -> Array:
         q = np.zeros(8)

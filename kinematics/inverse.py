@@ -124,7 +124,7 @@ def descend(
         arm: The record, (1,).
         task: IkTask.
         T: T_base_tip wanted, (4, 4).
-        low: Least positions, (8,).
+        low: Least positions, (8,); past the joints at most what q holds there.
         high: Greatest positions, (8,).
         q: In: where to start. Out: where it ended.
         most: Jacobians that it may take.
@@ -158,7 +158,7 @@ def descend(
         chord = error < CHORD_LIMIT
         for _ in range(3):
             y = substitute(F, e)
-            for i in range(n_joints):
+            for i in range(8):
                 q[i] = min(max(q[i] + along(J, i, y), low[i]), high[i])
             if not chord:
                 break
@@ -330,7 +330,7 @@ def track(
         return IkStatus.NOT_A_POSE
     position_min, position_max, velocity_max = arm[0].position_min, arm[0].position_max, arm[0].velocity_max
     for i in range(8):
-        reach = velocity_max[i] * period
+        reach = velocity_max[i] * period if velocity_max[i] > 0.0 else 0.0
         low[i] = max(min(position_min[i], near[i]), near[i] - reach)
         high[i] = min(max(position_max[i], near[i]), near[i] + reach)
     forward_jacobian(arm, near, now, J)
