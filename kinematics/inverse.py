@@ -232,7 +232,7 @@ BOUNDED = i8(FORWARD_JACOBIAN_PART, ARMS, i8, f8, f8[:, ::1], f8[::1], f8[::1], 
 
 
 @kernel(BOUNDED)
-def _track_bounded(
+def track_bounded(
     forward_jacobian: Part,
     arm: Array,
     task: int,
@@ -278,6 +278,102 @@ def _track_bounded(
     return status
 
 
+WINDOW = types.boolean(ARMS, f8, f8[::1], f8[::1], f8[::1], f8[::1])
+
+
+@kernel(WINDOW)
+def open_window(arm: Array, period: float, q_near: Array, near: Array, low: Array, high: Array) -> bool:
+    """Copy q_near into `near`, write what one period allows around it, and return whether it is finite. All (8,).
+
+    The window is the joints' limits and velocity_max * period to either side. A joint outside its limits may come
+    back and go no further out. Past the joints it holds what q_near has there.
+    """
+    position_min, position_max, velocity_max = arm[0].position_min, arm[0].position_max, arm[0].velocity_max
+    total = 0.0
+    for i in range(8):
+        near[i] = q_near[i]
+        total += near[i]
+    for i in range(8):
+        reach = velocity_max[i] * period if velocity_max[i] > 0.0 else 0.0
+        low[i] = max(min(position_min[i], near[i]), near[i] - reach)
+        high[i] = min(max(position_max[i], near[i]), near[i] + reach)
+    return math.isfinite(total)
+
+
+CONVERGE = Tuple((types.boolean, f8))(
+    FORWARD_PART, FORWARD_JACOBIAN_PART, ARMS, i8, f8, f8, f8[:, ::1], f8[::1], f8[::1], f8[::1], f8[::1]
+)
+
+
+@kernel(CONVERGE)
+def converge(
+    forward: Part,
+    forward_jacobian: Part,
+    arm: Array,
+    task: int,
+    period: float,
+    centering: float,
+    T: Array,
+    near: Array,
+    low: Array,
+    high: Array,
+    q: Array,
+) -> tuple[bool, float]:
+    """Try the quick way of `track`: one Jacobian at `near`, whose factor serves for up to three steps into q.
+
+    Returns:
+        Whether q is the solution, within the window; if not, how many times what a period allows q is away.
+    """
+    n_joints = arm[0].n_joints
+    step, now, J = carray(stack_memory(8), (8,)), carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
+    forward_jacobian(arm, near, now, J)
+    e = task_error(task, T, now)
+    error = squared(e)
+    keep_task_rows(task, J)
+    position_min, position_max, velocity_max = arm[0].position_min, arm[0].position_max, arm[0].velocity_max
+    for i in range(8):
+        q[i] = near[i]
+        step[i] = 0.0
+    if centering > 0.0:
+        for i in range(8):
+            middle, half = 0.5 * (position_max[i] + position_min[i]), 0.5 * (position_max[i] - position_min[i])
+            u = (near[i] - middle) / max(half, 1e-9)
+            pull = -centering * period * (near[i] - middle) * (1.0 + 8.0 * u * u * u * u)
+            most = PULL_SHARE * velocity_max[i] * period
+            step[i] = min(max(pull, -most), most)
+        for i in range(n_joints, 8):
+            step[i] = 0.0
+    elif error <= TOLERANCE * TOLERANCE:
+        return True, 0.0
+    A, rest = gram(J, ERROR_DAMPING * error + LEAST_DAMPING, step, e)
+    F = factor(A)
+    y = substitute(F, rest)
+    for i in range(8):
+        step[i] += along(J, i, y)
+    for _ in range(3):
+        outside = False
+        for i in range(n_joints):
+            position = q[i] + step[i]
+            q[i] = position
+            outside = outside or position < low[i] or position > high[i]
+        if outside:
+            break
+        forward(arm, q, now)
+        e = task_error(task, T, now)
+        before, error = error, squared(e)
+        if error <= TOLERANCE * TOLERANCE:
+            return True, 0.0
+        if error > CHORD_GAIN * before:
+            break
+        y = substitute(F, e)
+        for i in range(8):
+            step[i] = along(J, i, y)
+    ratio = 0.0
+    for i in range(n_joints):
+        ratio = max(ratio, abs(q[i] - near[i]) / (velocity_max[i] * period))
+    return False, ratio
+
+
 @kernel(TRACK)
 def track(
     forward: Part,
@@ -317,60 +413,13 @@ def track(
         IkStatus: SOLVED (the error's norm is at most TOLERANCE), STEP_LIMITED, JOINT_LIMIT, OUT_OF_REACH or
         NOT_CONVERGED (q is the best found), NOT_A_POSE (q is q_near).
     """
-    n_joints = arm[0].n_joints
     near, low, high = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
-    step, now, J = carray(stack_memory(8), (8,)), carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
-    total = 0.0
-    for i in range(8):
-        near[i] = q_near[i]
-        total += near[i]
-    for i in range(8):
-        q[i] = near[i]
-    if not is_pose(T, POSE_TOLERANCE) or not math.isfinite(total):
+    finite = open_window(arm, period, q_near, near, low, high)
+    if not finite or not is_pose(T, POSE_TOLERANCE):
+        for i in range(8):
+            q[i] = near[i]
         return IkStatus.NOT_A_POSE
-    position_min, position_max, velocity_max = arm[0].position_min, arm[0].position_max, arm[0].velocity_max
-    for i in range(8):
-        reach = velocity_max[i] * period if velocity_max[i] > 0.0 else 0.0
-        low[i] = max(min(position_min[i], near[i]), near[i] - reach)
-        high[i] = min(max(position_max[i], near[i]), near[i] + reach)
-    forward_jacobian(arm, near, now, J)
-    e = task_error(task, T, now)
-    error = squared(e)
-    keep_task_rows(task, J)
-    for i in range(8):
-        step[i] = 0.0
-    if centering > 0.0:
-        for i in range(8):
-            middle, half = 0.5 * (position_max[i] + position_min[i]), 0.5 * (position_max[i] - position_min[i])
-            u = (near[i] - middle) / max(half, 1e-9)
-            pull = -centering * period * (near[i] - middle) * (1.0 + 8.0 * u * u * u * u)
-            most = PULL_SHARE * velocity_max[i] * period
-            step[i] = min(max(pull, -most), most)
-        for i in range(n_joints, 8):
-            step[i] = 0.0
-    elif error <= TOLERANCE * TOLERANCE:
+    solved, _ = converge(forward, forward_jacobian, arm, task, period, centering, T, near, low, high, q)
+    if solved:
         return IkStatus.SOLVED
-    A, rest = gram(J, ERROR_DAMPING * error + LEAST_DAMPING, step, e)
-    F = factor(A)
-    y = substitute(F, rest)
-    for i in range(8):
-        step[i] += along(J, i, y)
-    for _ in range(3):
-        outside = False
-        for i in range(n_joints):
-            position = q[i] + step[i]
-            q[i] = position
-            outside = outside or position < low[i] or position > high[i]
-        if outside:
-            break
-        forward(arm, q, now)
-        e = task_error(task, T, now)
-        before, error = error, squared(e)
-        if error <= TOLERANCE * TOLERANCE:
-            return IkStatus.SOLVED
-        if error > CHORD_GAIN * before:
-            break
-        y = substitute(F, e)
-        for i in range(8):
-            step[i] = along(J, i, y)
-    return _track_bounded(forward_jacobian, arm, task, period, T, low, high, near, q)
+    return track_bounded(forward_jacobian, arm, task, period, T, low, high, near, q)
