@@ -2,7 +2,6 @@
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -25,11 +24,11 @@ from kinematics.inverse import (
     IkTask,
     descend,
 )
-from kinematics.parts import PART_ADDRESS, part_address, part_at
+from kinematics.parts import part_address, part_at
 from kinematics.seed_table import COUNT, SEEDS, align, nearest, rank, seed_table
 from kinematics.stack import stack_memory
 
-__all__ = ["IkBatch", "IkResult", "InverseKinematics", "PoseError", "solve"]
+__all__ = ["IkBatch", "IkResult", "InverseKinematics", "PoseError", "checked_array", "solve"]
 
 f8, i8, i4, u8 = types.float64, types.int64, types.int32, types.uint64
 
@@ -207,7 +206,7 @@ class InverseKinematics:
         try:
             outcome = find(request, self._arm, self._seeds, T, q)
         except TypeError:
-            outcome = find(request, self._arm, self._seeds, _array("T", T, (4, 4), "a pose, T_base_tip"), q)
+            outcome = find(request, self._arm, self._seeds, checked_array("T", T, (4, 4), "a pose, T_base_tip"), q)
         return IkResult(q, *outcome)
 
     def solve_all(
@@ -223,8 +222,12 @@ class InverseKinematics:
         Raises:
             PoseError: T or Q_near, (N, 8), has another shape, or is not of numbers.
         """
-        poses = _array("T", T, (-1, 4, 4), "poses, T_base_tip")
-        Q = np.zeros((len(poses), 8)) if Q_near is None else _array("Q_near", Q_near, (len(poses), 8), "joints").copy()
+        poses = checked_array("T", T, (-1, 4, 4), "poses, T_base_tip")
+        Q = (
+            np.zeros((len(poses), 8))
+            if Q_near is None
+            else checked_array("Q_near", Q_near, (len(poses), 8), "joints").copy()
+        )
         outcome = np.zeros((len(poses), 3), np.int64)
         _find_all(self._asked(Q_near is not None, seed, tries), self._arm, self._seeds, poses, Q, outcome)
         return IkBatch(Q, outcome[:, 0], outcome[:, 1], outcome[:, 2])
@@ -242,13 +245,20 @@ class InverseKinematics:
         q = np.zeros(8)
         given = np.shape(q_near)
         count = 8 if given == (8,) else self.description.n_joints
-        q[:count] = _array("q_near", q_near, (count,), f"joint positions ({self.description.n_joints}, or 8 entries)")
+        q[:count] = checked_array(
+            "q_near", q_near, (count,), f"joint positions ({self.description.n_joints}, or 8 entries)"
+        )
         if not np.isfinite(q).all():
             raise PoseError(f"q_near = {q_near!r} is not finite: leave it out to begin at the stored table")
         return q
 
 
-def _array(name: str, values: npt.ArrayLike, shape: tuple[int, ...], what: str) -> Array:
+def checked_array(name: str, values: npt.ArrayLike, shape: tuple[int, ...], what: str) -> Array:
+    """Return an argument as a contiguous float64 array; -1 in the shape stands for any length.
+
+    Raises:
+        PoseError: It is not of numbers, or has another shape.
+    """
     try:
         array = np.ascontiguousarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from numba import carray
 from numba.core import types
-from numba.core.types.containers import Tuple, UniTuple
+from numba.core.types.containers import Tuple
 
 from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN, IkStatus
 from kinematics.compiled import Array, Part, kernel
@@ -278,6 +278,19 @@ def track_bounded(
     return status
 
 
+@kernel(f8(f8, f8, f8, f8, f8))
+def central_pull(centering: float, q: float, low: float, high: float, velocity_max: float) -> float:
+    """Return the velocity that the null space's goal asks of a joint: back to the middle of its range.
+
+    It is the slope of (q - m)²/2 (1 + 8/3 u⁴), u = (q - m) / half the range: gentle in the middle, nine times as steep
+    at the ends; and at most PULL_SHARE of the joint's limit.
+    """
+    middle, half = 0.5 * (high + low), max(0.5 * (high - low), 1e-9)
+    u = (q - middle) / half
+    most = PULL_SHARE * velocity_max
+    return min(max(-centering * (q - middle) * (1.0 + 8.0 * u * u * u * u), -most), most)
+
+
 WINDOW = types.boolean(ARMS, f8, f8[::1], f8[::1], f8[::1], f8[::1])
 
 
@@ -336,11 +349,7 @@ def converge(
         step[i] = 0.0
     if centering > 0.0:
         for i in range(8):
-            middle, half = 0.5 * (position_max[i] + position_min[i]), 0.5 * (position_max[i] - position_min[i])
-            u = (near[i] - middle) / max(half, 1e-9)
-            pull = -centering * period * (near[i] - middle) * (1.0 + 8.0 * u * u * u * u)
-            most = PULL_SHARE * velocity_max[i] * period
-            step[i] = min(max(pull, -most), most)
+            step[i] = period * central_pull(centering, near[i], position_min[i], position_max[i], velocity_max[i])
         for i in range(n_joints, 8):
             step[i] = 0.0
     elif error <= TOLERANCE * TOLERANCE:
