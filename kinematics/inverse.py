@@ -54,8 +54,11 @@ LEAST_DAMPING = 1e-10  # λ²: keeps the matrix invertible at a singularity; cha
 CHORD_LIMIT = 1e-4  # squared error from which the last Jacobian's factor is used again
 CHORD_GAIN = 1e-2  # a step with an old factor must reduce the squared error to this, or the factor is renewed
 PULL_SHARE = 0.2  # of a joint's step limit that the pull towards the middle may take: the rest is the task's
-BOUNDED_STEPS = 20  # of one search inside the window
-STATIONARY = 1e-10  # rad, m: a search whose step is smaller has ended
+BOUNDED_STEPS = 12  # of the search inside the window: it may go on in the next tick
+RIDGE_STEPS = 6  # of each search beside a ridge
+RIDGE_GAIN = 1.0 - 1e-7  # of the squared error: what one period gains beside a ridge is of second order
+STATIONARY = 1e-8  # rad, m: a search whose step is smaller has ended
+WORTHWHILE = 0.01  # of the squared error: where a step promises less, the goal is called out of reach
 WORSE = 10.0  # factor of the damping after a step that made the error larger
 
 
@@ -172,14 +175,14 @@ def descend(
     return error, count
 
 
-MINIMISE = Tuple((f8, types.boolean))(FORWARD_JACOBIAN_PART, ARMS, i8, f8[:, ::1], f8[::1], f8[::1], f8[::1])
+MINIMISE = Tuple((f8, types.boolean))(FORWARD_JACOBIAN_PART, ARMS, i8, f8[:, ::1], f8[::1], f8[::1], f8[::1], i8)
 
 
 @kernel(MINIMISE)
 def minimise(
-    forward_jacobian: Part, arm: Array, task: int, T: Array, low: Array, high: Array, q: Array
+    forward_jacobian: Part, arm: Array, task: int, T: Array, low: Array, high: Array, q: Array, most: int
 ) -> tuple[float, bool]:
-    """Take q, (8,), to the least error within the bounds that a descent finds; for the cycle.
+    """Take q, (8,), to the least error within the bounds that a descent of `most` steps finds; for the cycle.
 
     Unlike `descend` it never accepts a step that makes the error larger: the damping grows until one helps.
 
@@ -187,45 +190,98 @@ def minimise(
         The squared error at q, and whether the descent had ended there (False: it ran out of steps).
     """
     n_joints = arm[0].n_joints
-    now, J = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
-    best, still = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
-    least, ended = math.inf, False
+    now, J, J_new = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8)), carray(stack_memory(48), (6, 8))
+    trial, still = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
     for i in range(8):
-        best[i], still[i] = q[i], 0.0
+        trial[i], still[i] = q[i], 0.0
+    forward_jacobian(arm, q, now, J)
+    e = task_error(task, T, now)
+    least = squared(e)
+    keep_task_rows(task, J)
+    lock(J, q, low, high, n_joints, e)
     damping = ERROR_DAMPING
-    for _ in range(BOUNDED_STEPS):
-        forward_jacobian(arm, q, now, J)
-        e = task_error(task, T, now)
-        error = squared(e)
-        if error < least:
-            least = error
-            for i in range(n_joints):
-                best[i] = q[i]
-            damping = max(damping / WORSE, ERROR_DAMPING)
-            if error <= TOLERANCE * TOLERANCE:
-                ended = True
-                break
-        else:
-            damping *= WORSE
-            for i in range(n_joints):
-                q[i] = best[i]
-            forward_jacobian(arm, q, now, J)
-            e = task_error(task, T, now)
-        keep_task_rows(task, J)
-        lock(J, q, low, high, n_joints, e)
+    for _ in range(most):
+        if least <= TOLERANCE * TOLERANCE:
+            return least, True
         A, _ = gram(J, damping * least + LEAST_DAMPING, still, e)
         y = substitute(factor(A), e)
         largest = 0.0
         for i in range(n_joints):
-            position = min(max(q[i] + along(J, i, y), low[i]), high[i])
-            largest = max(largest, abs(position - q[i]))
-            q[i] = position
-        if largest < STATIONARY:
-            ended = True
-            break
+            trial[i] = min(max(q[i] + along(J, i, y), low[i]), high[i])
+            largest = max(largest, abs(trial[i] - q[i]))
+        if not largest >= STATIONARY:
+            return least, True
+        forward_jacobian(arm, trial, now, J_new)
+        e_new = task_error(task, T, now)
+        error = squared(e_new)
+        if error < least:
+            least, e = error, e_new
+            for i in range(n_joints):
+                q[i] = trial[i]
+            for k in range(6):
+                for i in range(8):
+                    J[k, i] = J_new[k, i]
+            keep_task_rows(task, J)
+            lock(J, q, low, high, n_joints, e)
+            damping = max(damping / WORSE, ERROR_DAMPING)
+        else:
+            damping *= WORSE
+    return least, least <= TOLERANCE * TOLERANCE
+
+
+@kernel(f8(f8, f8, f8, f8, f8))
+def central_pull(centering: float, q: float, low: float, high: float, velocity_max: float) -> float:
+    """Return the velocity that the null space's goal asks of a joint: back to the middle of its range.
+
+    It is the slope of (q - m)²/2 (1 + 8/3 u⁴), u = (q - m) / half the range: gentle in the middle, nine times as steep
+    at the ends; and at most PULL_SHARE of the joint's limit.
+    """
+    middle, half = 0.5 * (high + low), max(0.5 * (high - low), 1e-9)
+    u = (q - middle) / half
+    most = PULL_SHARE * velocity_max
+    return min(max(-centering * (q - middle) * (1.0 + 8.0 * u * u * u * u), -most), most)
+
+
+REASON = i8(FORWARD_JACOBIAN_PART, ARMS, i8, f8, f8[:, ::1], f8[::1], f8[::1], f8[::1], f8[::1])
+
+
+@kernel(REASON)
+def _reason(
+    forward_jacobian: Part,
+    arm: Array,
+    task: int,
+    period: float,
+    T: Array,
+    low: Array,
+    high: Array,
+    near: Array,
+    q: Array,
+) -> int:
+    """Return why a search came to q without an answer: what the error pushes against."""
+    n_joints = arm[0].n_joints
+    now, J, still = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8)), carray(stack_memory(8), (8,))
+    forward_jacobian(arm, q, now, J)
+    e = task_error(task, T, now)
+    keep_task_rows(task, J)
+    at_limit = False
     for i in range(n_joints):
-        q[i] = best[i]
-    return least, ended
+        push = along(J, i, e)
+        if (q[i] <= low[i] and push < 0.0) or (q[i] >= high[i] and push > 0.0):
+            if abs(q[i] - near[i]) >= 0.999 * arm[0].velocity_max[i] * period:
+                return IkStatus.STEP_LIMITED
+            at_limit = True
+    for i in range(8):
+        still[i] = 0.0
+    lock(J, q, low, high, n_joints, e)
+    error = squared(e)
+    A, _ = gram(J, ERROR_DAMPING * error + LEAST_DAMPING, still, e)
+    y = substitute(factor(A), e)
+    promised = 0.0
+    for i in range(n_joints):
+        promised += along(J, i, y) * along(J, i, e)
+    if promised > WORTHWHILE * error:
+        return IkStatus.NOT_CONVERGED
+    return IkStatus.JOINT_LIMIT if at_limit else IkStatus.OUT_OF_REACH
 
 
 BOUNDED = i8(FORWARD_JACOBIAN_PART, ARMS, i8, f8, f8[:, ::1], f8[::1], f8[::1], f8[::1], f8[::1])
@@ -247,48 +303,28 @@ def track_bounded(
     n_joints = arm[0].n_joints
     for i in range(8):
         q[i] = near[i]
-    least, ended = minimise(forward_jacobian, arm, task, T, low, high, q)
+    least, ended = minimise(forward_jacobian, arm, task, T, low, high, q, BOUNDED_STEPS)
     if least <= TOLERANCE * TOLERANCE:
         return IkStatus.SOLVED
+    status = _reason(forward_jacobian, arm, task, period, T, low, high, near, q)
+    if not ended or status == IkStatus.STEP_LIMITED:
+        return status
     # At a singularity the descent may stand on a ridge, a straight elbow for one, with no slope to either side. So
     # it is started again a little to the one and to the other.
     other = carray(stack_memory(8), (8,))
     for side in (1.0, -1.0):
-        for i in range(n_joints):
+        for i in range(8):
             shift = 0.5 * side * (high[i] - low[i]) / (2 + i)
             other[i] = min(max(near[i] + shift, low[i]), high[i])
-        error, other_ended = minimise(forward_jacobian, arm, task, T, low, high, other)
-        if error < 0.99 * least:
-            least, ended = error, other_ended
+        error, _ = minimise(forward_jacobian, arm, task, T, low, high, other, RIDGE_STEPS)
+        if error < RIDGE_GAIN * least:
+            least = error
             for i in range(n_joints):
                 q[i] = other[i]
-        if least <= TOLERANCE * TOLERANCE:
-            return IkStatus.SOLVED
-    now, J = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
-    forward_jacobian(arm, q, now, J)
-    e = task_error(task, T, now)
-    keep_task_rows(task, J)
-    status = IkStatus.OUT_OF_REACH if ended else IkStatus.NOT_CONVERGED
-    for i in range(n_joints):
-        push = along(J, i, e)
-        if (q[i] <= low[i] and push < 0.0) or (q[i] >= high[i] and push > 0.0):
-            if abs(q[i] - near[i]) >= 0.999 * arm[0].velocity_max[i] * period:
-                return IkStatus.STEP_LIMITED
-            status = IkStatus.JOINT_LIMIT
+            if least <= TOLERANCE * TOLERANCE:
+                return IkStatus.SOLVED
+            status = _reason(forward_jacobian, arm, task, period, T, low, high, near, q)
     return status
-
-
-@kernel(f8(f8, f8, f8, f8, f8))
-def central_pull(centering: float, q: float, low: float, high: float, velocity_max: float) -> float:
-    """Return the velocity that the null space's goal asks of a joint: back to the middle of its range.
-
-    It is the slope of (q - m)²/2 (1 + 8/3 u⁴), u = (q - m) / half the range: gentle in the middle, nine times as steep
-    at the ends; and at most PULL_SHARE of the joint's limit.
-    """
-    middle, half = 0.5 * (high + low), max(0.5 * (high - low), 1e-9)
-    u = (q - middle) / half
-    most = PULL_SHARE * velocity_max
-    return min(max(-centering * (q - middle) * (1.0 + 8.0 * u * u * u * u), -most), most)
 
 
 WINDOW = types.boolean(ARMS, f8, f8[::1], f8[::1], f8[::1], f8[::1])

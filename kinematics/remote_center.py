@@ -30,6 +30,7 @@ from kinematics.damped_least_squares import TRIANGLE, Triangle21, factor, gram, 
 from kinematics.description import ArmDescription
 from kinematics.frames import is_pose, rotation_from_vector
 from kinematics.inverse import (
+    BOUNDED_STEPS,
     FORWARD_JACOBIAN_PART,
     FORWARD_PART,
     LEAST_DAMPING,
@@ -256,7 +257,7 @@ def track_through(
         return status
     for i in range(8):
         q[i] = near[i]
-    error, _ = minimise(forward_jacobian, arm, IkTask.POSE, T_goal, low, high, q)
+    error, _ = minimise(forward_jacobian, arm, IkTask.POSE, T_goal, low, high, q, BOUNDED_STEPS)
     if error <= TOLERANCE * TOLERANCE:
         return status
     if status == IkStatus.SOLVED:
@@ -270,7 +271,7 @@ def track_through(
             continue
         for i in range(8):
             q[i] = near[i]
-        error, _ = minimise(forward_jacobian, arm, IkTask.POSE, T_way, low, high, q)
+        error, _ = minimise(forward_jacobian, arm, IkTask.POSE, T_way, low, high, q, BOUNDED_STEPS)
         if error <= TOLERANCE * TOLERANCE:
             return status
         part *= 0.25
