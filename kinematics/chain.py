@@ -64,9 +64,9 @@ class IkStatus(IntEnum):
     """The wrist's centre, or the tip of a straight instrument, would be at the remote centre of motion."""
     NOT_A_POSE = 5
     """T is no rigid pose, or T or q_near is not finite."""
-    NOT_CONVERGED = 6
+    NOT_CONVERGED = 7
     """A search ended without an answer: there may be none, or it was not found."""
-    STEP_LIMITED = 7
+    STEP_LIMITED = 8
     """The joints cannot get there in one period at their velocity limits; they are as near as they can be."""
 
 

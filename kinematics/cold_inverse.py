@@ -32,6 +32,7 @@ __all__ = ["IkBatch", "IkResult", "InverseKinematics", "PoseError", "checked_arr
 
 f8, i8, i4, u8 = types.float64, types.int64, types.int32, types.uint64
 
+MISSHAPEN = -1  # no status: the array is not (4, 4)
 TRIES = 300
 RANKED = 200  # tries that begin at the table's nearest entries; the later ones begin anywhere
 QUICK = 12  # tries that give up early: most of those that succeed do so in few steps
@@ -86,8 +87,10 @@ def find(request: Array, arm: Array, seeds: Array, T: Array, q: Array) -> tuple[
     """Search q, (8,): from q itself when the request says so, then from the table, then from random joints.
 
     Returns:
-        IkStatus, Jacobians, restarts.
+        IkStatus or MISSHAPEN, Jacobians, restarts.
     """
+    if T.shape[0] != 4 or T.shape[1] != 4:
+        return MISSHAPEN, 0, 0
     if not is_pose(T, POSE_TOLERANCE):
         return IkStatus.NOT_A_POSE, 0, 0
     forward, forward_jacobian = part_at(request[0:3], FORWARD_PART), part_at(request[3:6], FORWARD_JACOBIAN_PART)
@@ -203,9 +206,11 @@ class InverseKinematics:
         request = self._request
         if near or seed != 0 or tries != TRIES:
             request = self._asked(near, seed, tries)
-        try:
+        try:  # to look at the argument first would cost as much as the search
             outcome = find(request, self._arm, self._seeds, T, q)
         except TypeError:
+            outcome = MISSHAPEN, 0, 0
+        if outcome[0] == MISSHAPEN:
             outcome = find(request, self._arm, self._seeds, checked_array("T", T, (4, 4), "a pose, T_base_tip"), q)
         return IkResult(q, *outcome)
 

@@ -79,7 +79,7 @@ def pose_error(T_goal: Array, T: Array) -> Twist6:
     cosine = 0.5 * (trace - 1.0)
     s2 = x * x + y * y + z * z
     if cosine > SERIES_COSINE:
-        scale = 1.0 + s2 * (1.0 / 6.0 + s2 * (3.0 / 40.0 + s2 * (5.0 / 112.0)))
+        scale = 1.0 + s2 * (1.0 / 6.0 + s2 * (3.0 / 40.0 + s2 * (5.0 / 112.0 + s2 * (35.0 / 1152.0))))
     elif cosine > HALF_TURN_COSINE:
         sine = math.sqrt(s2)
         scale = atan2(sine, cosine) / sine

@@ -64,7 +64,7 @@ Z_SHAFT = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 OPPOSITE = 1e-6  # 1 + cosine of the turn to the shaft's direction: nearly half a turn, about no axis in particular
 FRACTION = 0.8  # of the part of a step that a first order estimate says the joints can do
-FRACTIONS = 4  # parts of a step that are tried, each a fourth of the one before
+FRACTIONS = 3  # parts of a step that are tried, each a fourth of the one before, the last one none
 SINGULAR_SHARE = 1e-4  # of the largest pivot of J Jᵀ: with a smaller one the motion is damped
 SINGULAR_DAMPING = 1e-5  # λ² at a singularity, as a share of the largest pivot
 
@@ -275,9 +275,14 @@ def track_through(
         if error <= TOLERANCE * TOLERANCE:
             return status
         part *= 0.25
-    for i in range(8):
-        q[i] = near[i]
-    return track_bounded(forward_jacobian, arm, IkTask.POSE, period, T_way, low, high, near, q)
+    # Not even that: the nearest, unless to stand still leaves the shaft nearer to the trocar.
+    best = track_bounded(forward_jacobian, arm, IkTask.POSE, period, T_way, low, high, near, q)
+    forward(arm, q, T_way)
+    if shaft_distance(T_way, shaft, trocar) >= shaft_distance(T_near, shaft, trocar):
+        for i in range(8):
+            q[i] = near[i]
+        return status
+    return best
 
 
 @kernel(f8(TRIANGLE))
