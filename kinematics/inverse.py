@@ -54,6 +54,7 @@ LEAST_DAMPING = 1e-10  # λ²: keeps the matrix invertible at a singularity; cha
 CHORD_LIMIT = 1e-4  # squared error from which the last Jacobian's factor is used again
 CHORD_GAIN = 1e-2  # a step with an old factor must reduce the squared error to this, or the factor is renewed
 PULL_SHARE = 0.2  # of a joint's step limit that the pull towards the middle may take: the rest is the task's
+LEAST_WALL = 0.05  # of 1 - u²: nearer to the limit, or past it, the pull grows no more
 BOUNDED_STEPS = 12  # of the search inside the window: it may go on in the next tick
 RIDGE_STEPS = 6  # of each search beside a ridge
 RIDGE_GAIN = 1.0 - 1e-7  # of the squared error: what one period gains beside a ridge is of second order
@@ -229,17 +230,29 @@ def minimise(
     return least, least <= TOLERANCE * TOLERANCE
 
 
-@kernel(f8(f8, f8, f8, f8, f8))
-def central_pull(centering: float, q: float, low: float, high: float, velocity_max: float) -> float:
-    """Return the velocity that the null space's goal asks of a joint: back to the middle of its range.
+@kernel(types.void(ARMS, f8, f8, f8[::1], f8[::1]))
+def pull_to_middle(arm: Array, centering: float, period: float, q: Array, step: Array) -> None:
+    """Write one period's step, (8,), of the null space's goal: down the slope of walls at the ends of the ranges.
 
-    It is the slope of (q - m)²/2 (1 + 8/3 u⁴), u = (q - m) / half the range: gentle in the middle, nine times as steep
-    at the ends; and at most PULL_SHARE of the joint's limit.
+    H = Σ 1 / (2 (1 - u²)), u = (q - middle) / half the range, is least in the middle and grows without bound towards
+    the limits (Chan and Dubey, IEEE Trans. Robotics and Automation 11(2), 1995); the step is -centering period dH/dq.
+    All joints are slowed alike so that none takes more than PULL_SHARE of its limit: to slow each by itself would turn
+    the step away from the slope.
     """
-    middle, half = 0.5 * (high + low), max(0.5 * (high - low), 1e-9)
-    u = (q - middle) / half
-    most = PULL_SHARE * velocity_max
-    return min(max(-centering * (q - middle) * (1.0 + 8.0 * u * u * u * u), -most), most)
+    n_joints = arm[0].n_joints
+    position_min, position_max, velocity_max = arm[0].position_min, arm[0].position_max, arm[0].velocity_max
+    largest = 1.0
+    for i in range(8):
+        middle, half = 0.5 * (position_max[i] + position_min[i]), max(0.5 * (position_max[i] - position_min[i]), 1e-9)
+        u = (q[i] - middle) / half
+        wall = max(1.0 - u * u, LEAST_WALL)
+        step[i] = -centering * u / (half * wall * wall)
+        largest = max(largest, abs(step[i]) / max(PULL_SHARE * velocity_max[i], 1e-9))
+    scale = period / largest
+    for i in range(8):
+        step[i] *= scale
+    for i in range(n_joints, 8):
+        step[i] = 0.0
 
 
 REASON = i8(FORWARD_JACOBIAN_PART, ARMS, i8, f8, f8[:, ::1], f8[::1], f8[::1], f8[::1], f8[::1])
@@ -379,15 +392,12 @@ def converge(
     e = task_error(task, T, now)
     error = squared(e)
     keep_task_rows(task, J)
-    position_min, position_max, velocity_max = arm[0].position_min, arm[0].position_max, arm[0].velocity_max
+    velocity_max = arm[0].velocity_max
     for i in range(8):
         q[i] = near[i]
         step[i] = 0.0
     if centering > 0.0:
-        for i in range(8):
-            step[i] = period * central_pull(centering, near[i], position_min[i], position_max[i], velocity_max[i])
-        for i in range(n_joints, 8):
-            step[i] = 0.0
+        pull_to_middle(arm, centering, period, near, step)
     elif error <= TOLERANCE * TOLERANCE:
         return True, 0.0
     A, rest = gram(J, ERROR_DAMPING * error + LEAST_DAMPING, step, e)
@@ -449,7 +459,7 @@ def track(
         arm: The record, (1,).
         task: IkTask.
         period: Of the cycle, s; inf: no bound but the joints' limits.
-        centering: How fast the null space goes towards the middle, 1/s; 0: not at all.
+        centering: Gain of the pull, 1/s times squared units of the joints; 0: none; 0.5 is usual.
         T: T_base_tip wanted, (4, 4).
         q_near: Joints of the tick before, (8,).
         q: Out: joints, (8,); may be q_near itself. Entries past the joints are q_near's.

@@ -38,10 +38,10 @@ from kinematics.inverse import (
     TOLERANCE,
     IkTask,
     along,
-    central_pull,
     converge,
     minimise,
     open_window,
+    pull_to_middle,
     track_bounded,
 )
 from kinematics.stack import stack_memory
@@ -212,7 +212,7 @@ def track_through(
         forward_jacobian: Part, FORWARD_JACOBIAN.
         arm: The record, (1,).
         period: Of the cycle, s.
-        centering: How fast the null space goes towards the middle of the joints' ranges, 1/s; 0: not at all.
+        centering: Gain of the null space's pull towards the middle of the joints' ranges, as in `inverse.track`.
         shaft: Point and unit direction in the tip's frame, (6,).
         trocar: In the base's frame, at this tick, (3,).
         depth_min: Least depth of the tip beyond the trocar, m, above zero.
@@ -329,7 +329,7 @@ def velocity_through(
         forward_jacobian: Part, FORWARD_JACOBIAN.
         arm: The record, (1,).
         period: Of the cycle, s: no joint is sent past where it must stop within one.
-        centering: How fast the null space goes towards the middle of the joints' ranges, 1/s; 0: not at all.
+        centering: Gain of the null space's pull towards the middle of the joints' ranges, as in `inverse.track`.
         gain: Of the shaft's correction, 1/s; below 1/period.
         shaft: Point and unit direction in the tip's frame, (6,).
         trocar: In the base's frame, (3,).
@@ -390,13 +390,11 @@ def velocity_through(
         return IkStatus.SINGULAR
     off = pose_error(G, T)
     e = (vx, vy, vz, ox + gain * off[3], oy + gain * off[4], oz + gain * off[5])
-    for i in range(8):
-        pull[i] = 0.0
+    pull_to_middle(arm, centering, 1.0, q, pull)
     for i in range(n_joints):
         rate = arm[0].velocity_max[i]
         low[i] = min(max((arm[0].position_min[i] - q[i]) / period, -rate), 0.0)
         high[i] = max(min((arm[0].position_max[i] - q[i]) / period, rate), 0.0)
-        pull[i] = central_pull(centering, q[i], arm[0].position_min[i], arm[0].position_max[i], rate)
     for _ in range(n_joints):
         A, rest = gram(J, LEAST_DAMPING, pull, e)
         F = factor(A)
