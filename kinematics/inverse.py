@@ -55,6 +55,7 @@ CHORD_LIMIT = 1e-4  # squared error from which the last Jacobian's factor is use
 CHORD_GAIN = 1e-2  # a step with an old factor must reduce the squared error to this, or the factor is renewed
 PULL_SHARE = 0.2  # of a joint's step limit that the pull towards the middle may take: the rest is the task's
 LEAST_WALL = 0.05  # of 1 - u²: nearer to the limit, or past it, the pull grows no more
+NEAR = 1e-5  # squared error: so near, a step is shared among the joints that are free to do it
 BOUNDED_STEPS = 12  # of the search inside the window: it may go on in the next tick
 RIDGE_STEPS = 6  # of each search beside a ridge
 RIDGE_GAIN = 1.0 - 1e-7  # of the squared error: what one period gains beside a ridge is of second order
@@ -95,6 +96,47 @@ def lock(J: Array, q: Array, low: Array, high: Array, n_joints: int, e: Twist6) 
             push = along(J, i, e)
             if (push < 0.0 and q[i] <= low[i]) or (push > 0.0 and q[i] >= high[i]):
                 J[0, i], J[1, i], J[2, i], J[3, i], J[4, i], J[5, i] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
+
+SHARE = types.void(f8[:, ::1], f8[::1], f8[::1], f8[::1], i8, f8, TWIST, f8[::1])
+
+
+@kernel(SHARE)
+def share_among_free(
+    K: Array, q: Array, low: Array, high: Array, n_joints: int, damping: float, e: Twist6, trial: Array
+) -> None:
+    """Write where a damped step from q leads, (8,), when the joints that it would take past a bound stop there.
+
+    What those do up to their bounds is taken off the error and the others share the rest; they would otherwise move as
+    if the first had gone all the way. K is the Jacobian, (6, 8); the stopped joints' columns of it are emptied.
+    """
+    still = carray(stack_memory(8), (8,))
+    for i in range(8):
+        still[i] = 0.0
+    rest = e
+    free = (1 << n_joints) - 1
+    for _ in range(n_joints):
+        A, _unused = gram(K, damping, still, rest)
+        y = substitute(factor(A), rest)
+        stopped = 0
+        for i in range(n_joints):
+            if free >> i & 1:
+                position = q[i] + along(K, i, y)
+                trial[i] = min(max(position, low[i]), high[i])
+                if position < low[i] or position > high[i]:
+                    stopped |= 1 << i
+        if stopped == 0:
+            break
+        free &= ~stopped
+        for i in range(n_joints):
+            if stopped >> i & 1:
+                still[i] = trial[i] - q[i]
+        _, rest = gram(K, damping, still, rest)
+        for i in range(n_joints):
+            if stopped >> i & 1:
+                still[i] = 0.0
+                for k in range(6):
+                    K[k, i] = 0.0
 
 
 DESCEND = Tuple((f8, i8))(
@@ -191,28 +233,36 @@ def minimise(
         The squared error at q, and whether the descent had ended there (False: it ran out of steps).
     """
     n_joints = arm[0].n_joints
-    now, J, J_new = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8)), carray(stack_memory(48), (6, 8))
-    trial, still = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
+    now, trial = carray(stack_memory(16), (4, 4)), carray(stack_memory(8), (8,))
+    J, K = carray(stack_memory(48), (6, 8)), carray(stack_memory(48), (6, 8))
+    still = carray(stack_memory(8), (8,))
     for i in range(8):
-        trial[i], still[i] = q[i], 0.0
+        still[i], trial[i] = 0.0, q[i]
     forward_jacobian(arm, q, now, J)
     e = task_error(task, T, now)
     least = squared(e)
     keep_task_rows(task, J)
-    lock(J, q, low, high, n_joints, e)
     damping = ERROR_DAMPING
     for _ in range(most):
         if least <= TOLERANCE * TOLERANCE:
             return least, True
-        A, _ = gram(J, damping * least + LEAST_DAMPING, still, e)
-        y = substitute(factor(A), e)
+        for k in range(6):
+            for i in range(8):
+                K[k, i] = J[k, i]
+        lock(K, q, low, high, n_joints, e)
+        if least < NEAR:
+            share_among_free(K, q, low, high, n_joints, damping * least + LEAST_DAMPING, e, trial)
+        else:
+            A, _ = gram(K, damping * least + LEAST_DAMPING, still, e)
+            y = substitute(factor(A), e)
+            for i in range(n_joints):
+                trial[i] = min(max(q[i] + along(K, i, y), low[i]), high[i])
         largest = 0.0
         for i in range(n_joints):
-            trial[i] = min(max(q[i] + along(J, i, y), low[i]), high[i])
             largest = max(largest, abs(trial[i] - q[i]))
         if not largest >= STATIONARY:
             return least, True
-        forward_jacobian(arm, trial, now, J_new)
+        forward_jacobian(arm, trial, now, K)
         e_new = task_error(task, T, now)
         error = squared(e_new)
         if error < least:
@@ -221,9 +271,8 @@ def minimise(
                 q[i] = trial[i]
             for k in range(6):
                 for i in range(8):
-                    J[k, i] = J_new[k, i]
+                    J[k, i] = K[k, i]
             keep_task_rows(task, J)
-            lock(J, q, low, high, n_joints, e)
             damping = max(damping / WORSE, ERROR_DAMPING)
         else:
             damping *= WORSE
