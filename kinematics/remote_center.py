@@ -42,7 +42,7 @@ from kinematics.inverse import (
     minimise,
     open_window,
     pull_to_middle,
-    track_bounded,
+    share_among_free,
 )
 from kinematics.stack import stack_memory
 
@@ -184,6 +184,30 @@ def _hold_depth(T_near: Array, shaft: Array, trocar: Array, depth_min: float, T:
     return True
 
 
+@kernel(types.void(FORWARD_JACOBIAN_PART, ARMS, MATRIX, VECTOR, VECTOR, VECTOR, VECTOR))
+def _towards(forward_jacobian: Part, arm: Array, T: Array, low: Array, high: Array, near: Array, q: Array) -> None:
+    """Write the joints a part of the way to T, as far as the window lets the fastest of them go.
+
+    Since all are slowed alike, the tip turns and moves straight towards T.
+    """
+    n_joints = arm[0].n_joints
+    now, J = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
+    least, most = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
+    for i in range(8):
+        least[i], most[i] = min(arm[0].position_min[i], near[i]), max(arm[0].position_max[i], near[i])
+    forward_jacobian(arm, near, now, J)
+    share_among_free(J, near, least, most, n_joints, LEAST_DAMPING, pose_error(T, now), q)
+    part = 1.0
+    for i in range(n_joints):
+        step = q[i] - near[i]
+        if step > 0.0:
+            part = min(part, (high[i] - near[i]) / step)
+        elif step < 0.0:
+            part = min(part, (low[i] - near[i]) / step)
+    for i in range(n_joints):
+        q[i] = min(max(near[i] + part * (q[i] - near[i]), low[i]), high[i])
+
+
 TRACK_THROUGH = i8(FORWARD_PART, FORWARD_JACOBIAN_PART, ARMS, f8, f8, VECTOR, VECTOR, f8, MATRIX, VECTOR, VECTOR)
 
 
@@ -223,8 +247,8 @@ def track_through(
     Returns:
         IkStatus: SOLVED; STEP_LIMITED or JOINT_LIMIT, the tip is on its way, the shaft in the trocar; TOO_SHALLOW, the
         way comes too near to the trocar, so the tip is kept at depth_min in the direction in which it is; SINGULAR,
-        the wanted rotation is upside down, so it is not followed; OUT_OF_REACH or NOT_CONVERGED, q is the best found,
-        the shaft may have left the trocar; NOT_A_POSE (q is q_near).
+        the wanted rotation is upside down, so it is not followed; NOT_A_POSE (q is q_near). Whether the shaft is in
+        the trocar is for `shaft_distance` to say.
     """
     near, low, high = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
     T_near, T_goal, T_way = (
@@ -275,14 +299,13 @@ def track_through(
         if error <= TOLERANCE * TOLERANCE:
             return status
         part *= 0.25
-    # Not even that: the nearest, unless to stand still leaves the shaft nearer to the trocar.
-    best = track_bounded(forward_jacobian, arm, IkTask.POSE, period, T_way, low, high, near, q)
+    # Not even that: straight towards it, all joints slowed alike, unless to stand still leaves the shaft nearer.
+    _towards(forward_jacobian, arm, T_way, low, high, near, q)
     forward(arm, q, T_way)
     if shaft_distance(T_way, shaft, trocar) >= shaft_distance(T_near, shaft, trocar):
         for i in range(8):
             q[i] = near[i]
-        return status
-    return best
+    return status
 
 
 @kernel(f8(TRIANGLE))
