@@ -65,6 +65,7 @@ Z_SHAFT = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 OPPOSITE = 1e-6  # 1 + cosine of the turn to the shaft's direction: nearly half a turn, about no axis in particular
 FRACTION = 0.8  # of the part of a step that a first order estimate says the joints can do
 FRACTIONS = 3  # parts of a step that are tried, each a fourth of the one before, the last one none
+RIDGE_DAMPING = 1e-5  # λ²: motions of the joints that move the tip by less than its root are taken for free
 SINGULAR_SHARE = 1e-4  # of the largest pivot of J Jᵀ: with a smaller one the motion is damped
 SINGULAR_DAMPING = 1e-5  # λ² at a singularity, as a share of the largest pivot
 
@@ -143,6 +144,14 @@ def project(shaft: Array, trocar: Array, depth_min: float, T: Array, T_through: 
     return IkStatus.SOLVED
 
 
+@kernel(f8(MATRIX, MATRIX))
+def _apart(T_a: Array, T_b: Array) -> float:
+    """Return the squared distance of two poses' origins."""
+    x, y, z = T_a[0, 3] - T_b[0, 3], T_a[1, 3] - T_b[1, 3], T_a[2, 3] - T_b[2, 3]
+    total: float = x * x + y * y + z * z
+    return total
+
+
 @kernel(types.void(MATRIX, MATRIX, f8, MATRIX))
 def _part_way(T_from: Array, T_to: Array, part: float, T: Array) -> None:
     """Write the pose a part of the way: the position along the straight line, the rotation about one axis."""
@@ -206,6 +215,71 @@ def _towards(forward_jacobian: Part, arm: Array, T: Array, low: Array, high: Arr
             part = min(part, (low[i] - near[i]) / step)
     for i in range(n_joints):
         q[i] = min(max(near[i] + part * (q[i] - near[i]), low[i]), high[i])
+
+
+OFF_THE_RIDGE = types.void(
+    FORWARD_PART,
+    FORWARD_JACOBIAN_PART,
+    ARMS,
+    VECTOR,
+    VECTOR,
+    MATRIX,
+    MATRIX,
+    VECTOR,
+    VECTOR,
+    VECTOR,
+    VECTOR,
+)
+
+
+@kernel(OFF_THE_RIDGE)
+def _off_the_ridge(
+    forward: Part,
+    forward_jacobian: Part,
+    arm: Array,
+    shaft: Array,
+    trocar: Array,
+    T_near: Array,
+    T_goal: Array,
+    low: Array,
+    high: Array,
+    near: Array,
+    q: Array,
+) -> None:
+    """Replace q by joints beside `near` that have the shaft in the trocar and the tip nearer to its goal, if any are.
+
+    A straight elbow can only bend, which moves the tip in second order: no part of the way is short enough for one
+    period. So the joints are moved where the tip moves least, to either side, and the tip goes where that takes it.
+    """
+    n_joints = arm[0].n_joints
+    now, J = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
+    shift, other = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
+    forward_jacobian(arm, near, now, J)
+    for i in range(8):
+        shift[i] = 0.0
+    for i in range(n_joints):
+        shift[i] = (high[i] - low[i]) / (2 + i)  # no two alike: no symmetry of the arm may cancel it
+    A, rest = gram(J, RIDGE_DAMPING, shift, (0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    y = substitute(factor(A), rest)
+    for i in range(n_joints):
+        shift[i] += along(J, i, y)
+    nearest = _apart(T_near, T_goal)
+    for side in (1.0, -1.0):
+        part = 1.0
+        for i in range(n_joints):
+            room = high[i] - near[i] if side * shift[i] > 0.0 else near[i] - low[i]
+            if abs(shift[i]) > room:
+                part = min(part, room / abs(shift[i]))
+        for i in range(8):
+            other[i] = near[i] + 0.9 * part * side * shift[i]
+        forward(arm, other, now)
+        if project(shaft, trocar, 0.0, now, now) != IkStatus.SOLVED or _apart(now, T_goal) >= nearest:
+            continue
+        error, _ = minimise(forward_jacobian, arm, IkTask.POSE, now, low, high, other, BOUNDED_STEPS)
+        if error <= TOLERANCE * TOLERANCE:
+            nearest = _apart(now, T_goal)
+            for i in range(n_joints):
+                q[i] = other[i]
 
 
 TRACK_THROUGH = i8(FORWARD_PART, FORWARD_JACOBIAN_PART, ARMS, f8, f8, VECTOR, VECTOR, f8, MATRIX, VECTOR, VECTOR)
@@ -297,6 +371,8 @@ def track_through(
             q[i] = near[i]
         error, _ = minimise(forward_jacobian, arm, IkTask.POSE, T_way, low, high, q, BOUNDED_STEPS)
         if error <= TOLERANCE * TOLERANCE:
+            if part == 0.0:
+                _off_the_ridge(forward, forward_jacobian, arm, shaft, trocar, T_near, T_goal, low, high, near, q)
             return status
         part *= 0.25
     # Not even that: straight towards it, all joints slowed alike, unless to stand still leaves the shaft nearer.
