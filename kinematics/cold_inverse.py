@@ -7,7 +7,6 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 from numba.core import types
 from numba.core.types.containers import UniTuple
 
@@ -26,7 +25,7 @@ from kinematics.inverse import (
 )
 from kinematics.parts import part_address, part_at
 from kinematics.seed_table import COUNT, SEEDS, align, nearest, rank, seed_table
-from kinematics.stack import stack_memory
+from kinematics.stack import stack_matrix
 
 __all__ = ["IkBatch", "IkResult", "InverseKinematics", "PoseError", "checked_array", "solve"]
 
@@ -97,8 +96,8 @@ def find(request: Array, arm: Array, seeds: Array, T: Array, q: Array) -> tuple[
     near, seed, tries = request[6], request[7], request[8]
     task = IkTask.POSE if seeds[0].axis_weight > 0.0 else IkTask.POSITION
     n_joints = arm[0].n_joints
-    low, high, best = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
-    M = carray(stack_memory(16), (4, 4))
+    low, high, best = stack_matrix(1, 8)[0], stack_matrix(1, 8)[0], stack_matrix(1, 8)[0]
+    M = stack_matrix(4, 4)
     for i in range(8):
         low[i], high[i] = -math.inf, math.inf
     for i in range(n_joints):

@@ -10,7 +10,6 @@ several times faster.
 import math
 from enum import IntEnum
 
-from numba import carray
 from numba.core import types
 from numba.core.types.containers import Tuple
 
@@ -18,7 +17,7 @@ from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN, IkStatus
 from kinematics.compiled import Array, Part, kernel
 from kinematics.damped_least_squares import TWIST, Twist6, factor, gram, pose_error, squared, substitute
 from kinematics.frames import is_pose
-from kinematics.stack import stack_memory
+from kinematics.stack import stack_matrix
 
 __all__ = [
     "FORWARD_JACOBIAN_PART",
@@ -110,7 +109,7 @@ def share_among_free(
     What those do up to their bounds is taken off the error and the others share the rest; they would otherwise move as
     if the first had gone all the way. K is the Jacobian, (6, 8); the stopped joints' columns of it are emptied.
     """
-    still = carray(stack_memory(8), (8,))
+    still = stack_matrix(1, 8)[0]
     for i in range(8):
         still[i] = 0.0
     rest = e
@@ -181,7 +180,7 @@ def descend(
         The squared error at q (solved when <= TOLERANCE²), and the number of Jacobians.
     """
     n_joints = arm[0].n_joints
-    now, J, still = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8)), carray(stack_memory(8), (8,))
+    now, J, still = stack_matrix(4, 4), stack_matrix(6, 8), stack_matrix(1, 8)[0]
     for i in range(8):
         still[i] = 0.0
     reference, error = math.inf, math.inf
@@ -233,9 +232,9 @@ def minimise(
         The squared error at q, and whether the descent had ended there (False: it ran out of steps).
     """
     n_joints = arm[0].n_joints
-    now, trial = carray(stack_memory(16), (4, 4)), carray(stack_memory(8), (8,))
-    J, K = carray(stack_memory(48), (6, 8)), carray(stack_memory(48), (6, 8))
-    still = carray(stack_memory(8), (8,))
+    now, trial = stack_matrix(4, 4), stack_matrix(1, 8)[0]
+    J, K = stack_matrix(6, 8), stack_matrix(6, 8)
+    still = stack_matrix(1, 8)[0]
     for i in range(8):
         still[i], trial[i] = 0.0, q[i]
     forward_jacobian(arm, q, now, J)
@@ -321,7 +320,7 @@ def _reason(
 ) -> int:
     """Return why a search came to q without an answer: what the error pushes against."""
     n_joints = arm[0].n_joints
-    now, J, still = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8)), carray(stack_memory(8), (8,))
+    now, J, still = stack_matrix(4, 4), stack_matrix(6, 8), stack_matrix(1, 8)[0]
     forward_jacobian(arm, q, now, J)
     e = task_error(task, T, now)
     keep_task_rows(task, J)
@@ -373,7 +372,7 @@ def track_bounded(
         return status
     # At a singularity the descent may stand on a ridge, a straight elbow for one, with no slope to either side. So
     # it is started again a little to the one and to the other.
-    other = carray(stack_memory(8), (8,))
+    other = stack_matrix(1, 8)[0]
     for side in (1.0, -1.0):
         for i in range(8):
             shift = 0.5 * side * (high[i] - low[i]) / (2 + i)
@@ -436,7 +435,7 @@ def converge(
         Whether q is the solution, within the window; if not, how many times what a period allows q is away.
     """
     n_joints = arm[0].n_joints
-    step, now, J = carray(stack_memory(8), (8,)), carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
+    step, now, J = stack_matrix(1, 8)[0], stack_matrix(4, 4), stack_matrix(6, 8)
     forward_jacobian(arm, near, now, J)
     e = task_error(task, T, now)
     error = squared(e)
@@ -517,7 +516,7 @@ def track(
         IkStatus: SOLVED (the error's norm is at most TOLERANCE), STEP_LIMITED, JOINT_LIMIT, OUT_OF_REACH or
         NOT_CONVERGED (q is the best found), NOT_A_POSE (q is q_near).
     """
-    near, low, high = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
+    near, low, high = stack_matrix(1, 8)[0], stack_matrix(1, 8)[0], stack_matrix(1, 8)[0]
     finite = open_window(arm, period, q_near, near, low, high)
     if not finite or not is_pose(T, POSE_TOLERANCE):
         for i in range(8):

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 from numba.core import types
 from numba.core.types.containers import UniTuple
 
@@ -44,7 +43,7 @@ from kinematics.inverse import (
     pull_to_middle,
     share_among_free,
 )
-from kinematics.stack import stack_memory
+from kinematics.stack import stack_matrix
 
 __all__ = [
     "Z_SHAFT",
@@ -156,7 +155,7 @@ def _apart(T_a: Array, T_b: Array) -> float:
 def _part_way(T_from: Array, T_to: Array, part: float, T: Array) -> None:
     """Write the pose a part of the way: the position along the straight line, the rotation about one axis."""
     e = pose_error(T_to, T_from)
-    turn, R = carray(stack_memory(3), (3,)), carray(stack_memory(9), (3, 3))
+    turn, R = stack_matrix(1, 3)[0], stack_matrix(3, 3)
     turn[0], turn[1], turn[2] = part * e[3], part * e[4], part * e[5]
     rotation_from_vector(turn, R)
     for i in range(3):
@@ -200,8 +199,8 @@ def _towards(forward_jacobian: Part, arm: Array, T: Array, low: Array, high: Arr
     Since all are slowed alike, the tip turns and moves straight towards T.
     """
     n_joints = arm[0].n_joints
-    now, J = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
-    least, most = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
+    now, J = stack_matrix(4, 4), stack_matrix(6, 8)
+    least, most = stack_matrix(1, 8)[0], stack_matrix(1, 8)[0]
     for i in range(8):
         least[i], most[i] = min(arm[0].position_min[i], near[i]), max(arm[0].position_max[i], near[i])
     forward_jacobian(arm, near, now, J)
@@ -252,8 +251,8 @@ def _off_the_ridge(
     period. So the joints are moved where the tip moves least, to either side, and the tip goes where that takes it.
     """
     n_joints = arm[0].n_joints
-    now, J = carray(stack_memory(16), (4, 4)), carray(stack_memory(48), (6, 8))
-    shift, other = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
+    now, J = stack_matrix(4, 4), stack_matrix(6, 8)
+    shift, other = stack_matrix(1, 8)[0], stack_matrix(1, 8)[0]
     forward_jacobian(arm, near, now, J)
     for i in range(8):
         shift[i] = 0.0
@@ -324,11 +323,11 @@ def track_through(
         the wanted rotation is upside down, so it is not followed; NOT_A_POSE (q is q_near). Whether the shaft is in
         the trocar is for `shaft_distance` to say.
     """
-    near, low, high = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
+    near, low, high = stack_matrix(1, 8)[0], stack_matrix(1, 8)[0], stack_matrix(1, 8)[0]
     T_near, T_goal, T_way = (
-        carray(stack_memory(16), (4, 4)),
-        carray(stack_memory(16), (4, 4)),
-        carray(stack_memory(16), (4, 4)),
+        stack_matrix(4, 4),
+        stack_matrix(4, 4),
+        stack_matrix(4, 4),
     )
     finite = open_window(arm, period, q_near, near, low, high)
     finite = finite and math.isfinite(trocar[0] + trocar[1] + trocar[2])
@@ -445,9 +444,9 @@ def velocity_through(
         something is not finite (qd is zero).
     """
     n_joints = arm[0].n_joints
-    T, G = carray(stack_memory(16), (4, 4)), carray(stack_memory(16), (4, 4))
-    J, pull = carray(stack_memory(48), (6, 8)), carray(stack_memory(8), (8,))
-    low, high = carray(stack_memory(8), (8,)), carray(stack_memory(8), (8,))
+    T, G = stack_matrix(4, 4), stack_matrix(4, 4)
+    J, pull = stack_matrix(6, 8), stack_matrix(1, 8)[0]
+    low, high = stack_matrix(1, 8)[0], stack_matrix(1, 8)[0]
     total = gain + centering
     for i in range(8):
         qd[i] = 0.0

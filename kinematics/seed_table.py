@@ -11,14 +11,13 @@ import functools
 import math
 
 import numpy as np
-from numba import carray
 from numba.core import types
 
 from kinematics import chain
 from kinematics.chain import ARMS
 from kinematics.compiled import Array, array_of, kernel
 from kinematics.description import ArmDescription
-from kinematics.stack import stack_memory
+from kinematics.stack import stack_matrix
 from kinematics.trigonometry import atan2, sincos
 
 __all__ = ["COUNT", "SEEDS", "SEED_TABLES", "align", "nearest", "rank", "seed_table"]
@@ -58,7 +57,7 @@ SEEDS = array_of(SEED_TABLES)
 def _between(seeds: Array, T: Array, M: Array) -> None:
     """Write M, the last joint's frame in the first one's, for T_base_tip."""
     a, b = seeds[0].base, seeds[0].tip
-    half = carray(stack_memory(12), (3, 4))
+    half = stack_matrix(3, 4)
     for i in range(3):
         for j in range(4):
             half[i, j] = a[4 * i] * T[0, j] + a[4 * i + 1] * T[1, j] + a[4 * i + 2] * T[2, j]
@@ -116,7 +115,7 @@ def rank(seeds: Array, T: Array, M: Array, keys: Array) -> None:
 
     Whole numbers, because only their minimum is taken several at a time by the compiler.
     """
-    goal = carray(stack_memory(9), (9,))
+    goal = stack_matrix(1, 9)[0]
     _between(seeds, T, M)
     _features(seeds, M, goal)
     f = seeds[0].feature

@@ -1,26 +1,46 @@
-"""Small arrays on the stack, for kernels that call parts which write into arrays.
+"""Memory for a kernel's intermediate results, on its stack: gone when it returns, and never allocated.
 
-`np.empty` in a kernel takes memory from the heap, which may wait for a lock. These live in the calling function's
-frame: they cost nothing, hold whatever was there before, and must not be returned or kept.
+`np.empty` in a kernel asks the heap each time, which the cycle must not; a workspace handed down through every caller
+makes signatures long. What a kernel needs for itself, of a size known when it is compiled, is here.
 """
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
 
-__all__ = ["stack_memory"]
+__all__ = ["stack_matrix"]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def stack_memory(typing_context: Any, count: Any) -> Any:  # noqa: ANN401
-    """Return a pointer to room for `count` float64, a literal number: `carray(stack_memory(48), (6, 8))`."""
-    if not isinstance(count, types.IntegerLiteral):
-        return None
+def stack_matrix(typingctx: Any, rows: Any, columns: Any) -> Any:  # noqa: ANN401
+    """Return an uninitialised (rows, columns) matrix of float64 that lives as long as the calling kernel runs.
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
-        # In the function's entry block, so that a loop around it does not take more and more.
-        return cgutils.alloca_once(builder, ir.DoubleType(), size=count.literal_value)
+    Both sizes are literal numbers. It must not be returned, nor be made in a loop that means a fresh one each time:
+    every pass gets the same memory.
+    """
+    if not (isinstance(rows, types.IntegerLiteral) and isinstance(columns, types.IntegerLiteral)):
+        raise TypingError("stack_matrix takes two literal numbers: its size must be known when it is compiled")
+    n, m = int(rows.literal_value), int(columns.literal_value)
+    matrix = types.Array(types.float64, 2, "C")
+    size = np.dtype(np.float64).itemsize
 
-    return types.CPointer(types.float64)(types.literal(count.literal_value)), generate
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ANN401
+        array = make_array(matrix)(context, builder)
+        memory = cgutils.alloca_once(builder, ir.ArrayType(ir.DoubleType(), n * m))
+        intp = context.get_value_type(types.intp)
+        populate_array(
+            array,
+            data=builder.bitcast(memory, ir.DoubleType().as_pointer()),
+            shape=(intp(n), intp(m)),
+            strides=(intp(m * size), intp(size)),
+            itemsize=intp(size),
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return matrix(rows, columns), codegen
