@@ -61,7 +61,7 @@ class IkStatus(IntEnum):
     SINGULAR = 3
     """The joints that reach the pose are not unique, or nearly not."""
     TOO_SHALLOW = 4
-    """The wrist's centre, or the tip of a straight instrument, would be at the remote centre of motion."""
+    """The wrist's centre would be at the remote centre of motion."""
     NOT_A_POSE = 5
     """T is no rigid pose, or T or q_near is not finite."""
     NOT_CONVERGED = 7
