@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.experimental.function_type import _get_jit_address, _get_wrapper_address
 from numba.extending import intrinsic
 
@@ -29,9 +30,13 @@ def part_address(part: Part, signature: Any) -> Array:  # noqa: ANN401
     Raises:
         TypeError: The part has another signature.
     """
-    if signature.args not in part.signatures:  # type: ignore[attr-defined]
-        raise TypeError(f"{part} has the signatures {part.signatures}, not {signature}")  # type: ignore[attr-defined]
-    addresses = (_get_wrapper_address(part, signature), id(part), _get_jit_address(part, signature))
+    try:
+        addresses = (_get_wrapper_address(part, signature), id(part), _get_jit_address(part, signature))
+    except TypingError as error:
+        name = getattr(part, "__name__", part)
+        raise TypeError(
+            f"{name} is compiled for other arguments than its place takes: plug in another kernel"
+        ) from error
     return np.array(addresses, dtype=np.uint64).view(np.int64)
 
 
