@@ -55,9 +55,9 @@ class IkStatus(IntEnum):
 
     SOLVED = 0
     OUT_OF_REACH = 1
-    """No branch has an insertion within its limits."""
+    """No branch has an insertion within its limits; of a numerical answer: no motion of the joints brings it nearer."""
     JOINT_LIMIT = 2
-    """A branch exists, but another joint would be outside its limits."""
+    """A branch exists, but another joint would be outside its limits; or a joint at its limit would have to go on."""
     SINGULAR = 3
     """The joints that reach the pose are not unique, or nearly not."""
     TOO_SHALLOW = 4
@@ -66,6 +66,10 @@ class IkStatus(IntEnum):
     """T is no rigid pose, or T or q_near is not finite."""
     ORIENTATION = 6
     """An arm of fewer than six joints cannot turn the tip so at that place."""
+    NOT_CONVERGED = 7
+    """A search ended without an answer: there may be none, or it was not found."""
+    STEP_LIMITED = 8
+    """The joints cannot get there in one period at their velocity limits; they are as near as they can be."""
 
 
 @kernel(UniTuple(f8, 12)(ARMS, types.int64, f8))

@@ -85,6 +85,8 @@ _CODE_OF = {
     IkStatus.TOO_SHALLOW: Code.TOO_SHALLOW,
     IkStatus.NOT_A_POSE: Code.NOT_A_POSE,
     IkStatus.ORIENTATION: Code.OUT_OF_REACH,
+    IkStatus.NOT_CONVERGED: Code.OUT_OF_REACH,
+    IkStatus.STEP_LIMITED: Code.STEP_TOO_LARGE,
 }
 _IK_CODES = tuple(int(_CODE_OF[status]) for status in IkStatus)  # a status without a code fails here, not in the cycle
 _FOLLOW, _HOLD, _PATH, _SERVO = int(Mode.FOLLOW), int(Mode.HOLD), int(Mode.PATH), int(Mode.SERVO)
