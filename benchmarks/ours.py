@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.inverse import COLD, WARM, cold_row, solved_warm, warm_row
+from benchmarks.inverse import WARM, cold_row, solved_warm, warm_row
 from benchmarks.loops import time_both, time_efforts, time_forward, time_inverse
 from benchmarks.pinocchio_peer import forward_by_pinocchio, gravity_by_pinocchio
 from benchmarks.robots import Problem
@@ -19,14 +19,15 @@ from benchmarks.rows import (
     Settings,
     agree,
     make_row,
-    skip,
     time_calls,
     time_many,
 )
-from kinematics import batch, chain, dynamics, psm
+from kinematics import batch, chain, dynamics
+from kinematics.cold_inverse import InverseKinematics
 from kinematics.compiled import Array, Part
 from kinematics.description import MAX_AXES, ArmDescription, Family
 from kinematics.generated import generated_kernels
+from kinematics.kernels import bound_record, kernels_of
 
 __all__ = ["BATCH", "BATCH_RUNS", "batch_positions", "our_inverse", "rows"]
 
@@ -41,21 +42,30 @@ TABLES = f"{OURS}, any chain"
 class OurInverse(NamedTuple):
     """The solvers of an arm."""
 
-    warm: Part | None
+    warm: Part
     """A kernel of the signature INVERSE."""
-    cold: Callable[[Array, Array], Array | None] | None
+    cold: Callable[[Array, Array], Array | None]
     """(T, q_near) -> (n,) or None."""
 
 
 def our_inverse(description: ArmDescription) -> OurInverse:
-    """Return how this project solves an arm's inverse kinematics."""
-    if description.record[0]["family"] == Family.PSM:
-        return OurInverse(psm.inverse, _from_python(description, psm.inverse))
-    return OurInverse(None, None)
+    """Return how this project solves an arm's inverse kinematics: closed where its family has a form, else by search."""
+    warm = kernels_of(description).inverse
+    if description.record[0]["family"] != Family.NONE:
+        return OurInverse(warm, _from_python(description, warm))
+    own = generated_kernels(description)
+    search = InverseKinematics(description, forward=own.forward, forward_jacobian=own.forward_jacobian)
+    n = description.n_joints
+
+    def cold(T: Array, _q_near: Array) -> Array | None:
+        found = search.solve(T)
+        return found.q[:n] if found.status == 0 else None
+
+    return OurInverse(warm, cold)
 
 
 def _from_python(description: ArmDescription, kernel: Part) -> Callable[[Array, Array], Array | None]:
-    arm, n = description.record, description.n_joints
+    arm, n = bound_record(description), description.n_joints
     near, q = np.zeros(MAX_AXES), np.zeros(MAX_AXES)
 
     def solve(T: Array, q_near: Array) -> Array | None:
@@ -162,15 +172,10 @@ def _batch_rows(problem: Problem, settings: Settings) -> list[Row]:
 
 def _inverse_rows(problem: Problem, settings: Settings) -> list[Row]:
     solvers = our_inverse(problem.description)
-    result = []
-    if solvers.cold is None:
-        skip(f"{COLD}, {problem.robot}, {OURS}", "this project has no solver for it yet")
-    else:
-        result.append(cold_row(problem, OURS, solvers.cold))
-    if solvers.warm is None:
-        skip(f"{WARM}, {problem.robot}, {OURS}", "this project has no solver for it yet")
-        return result
-    result.append(warm_row(problem, OURS, _from_python(problem.description, solvers.warm)))
+    result = [
+        cold_row(problem, OURS, solvers.cold),
+        warm_row(problem, OURS, _from_python(problem.description, solvers.warm)),
+    ]
     T = problem.T_path[1:].copy()
     Q, status = np.full((len(T), MAX_AXES), np.nan), np.full(len(T), -1)
     timespec = np.zeros(2, np.int64)

@@ -12,6 +12,7 @@ from benchmarks.rows import Settings
 from kinematics import chain
 from kinematics.compiled import Array
 from kinematics.description import MAX_AXES, ArmDescription, load_arm, shipped_arms
+from kinematics.kernels import bound_record
 
 __all__ = [
     "PERIOD",
@@ -87,7 +88,7 @@ def forward(arm: Array, Q: Array) -> Array:
 
 def make_problem(robot: str, description: ArmDescription, settings: Settings) -> Problem:
     """Return the questions about an arm: the same in every run."""
-    arm, n = description.record, description.n_joints
+    arm, n = bound_record(description), description.n_joints
     rng = np.random.default_rng(1)
     low, high = arm[0]["position_min"][:n].copy(), arm[0]["position_max"][:n].copy()
     if "insertion" in description.axis_names[:n]:

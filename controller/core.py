@@ -38,7 +38,7 @@ from drivers.bridge import AxisSettings, BridgeDriver
 from drivers.driver import COMMAND, FEEDBACK, DeviceInfo, Driver, DriverError
 from kinematics.compiled import Array, prepare
 from kinematics.description import ArmDescription, load_arm
-from kinematics.kernels import kernels_of
+from kinematics.kernels import bound_record, kernels_of
 from telemetry.ring import open_ring
 from telemetry.sample import SAMPLE
 from telemetry.shared import create_records, map_records
@@ -167,8 +167,6 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides: it gets the terminal's Ctrl-C too
 
     kernels = kernels_of(arm)
-    if kernels.inverse is None:
-        raise ValueError(f"{arm.title} has no inverse kinematics, so the cycle cannot move its tip: choose another arm")
     law = make_law(config, arm)  # before a motor can have power
     shared = create_records(run_dir.law_state, SHARED)
     shared["parameters"] = law.vector
@@ -184,7 +182,7 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
     prepare(run, *pluggable)  # before a device waits for commands, and not under real-time priority
     device = driver.open()
     try:
-        arguments = [*pluggable, arm.record, state["gains"], arm.record, state["law_state"], shared]
+        arguments = [*pluggable, bound_record(arm), state["gains"], arm.record, state["law_state"], shared]
         arguments += [state["law_sample"], state["law_command"]]
         arguments += [time, barrier, driver.link, ring.header, ring.slots]
         arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["profile"]]

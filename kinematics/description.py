@@ -93,6 +93,7 @@ ARM = np.dtype(
         ("coulomb", "f8", (MAX_AXES,)),
         ("viscous", "f8", (MAX_AXES,)),
         ("friction_smoothing", "f8", (MAX_AXES,)),  # velocity at which Coulomb friction is fully there
+        ("parts", "i8", (6,)),  # where the arm's kernels are in this process: kinematics.bound_inverse
         ("friction_at_actuators", "i8"),  # 1: the three above are the actuators'; 0: the joints'
         ("rotor_inertia", "f8", (MAX_AXES, MAX_AXES)),  # of the motors' rotors, seen at the joints
     ],

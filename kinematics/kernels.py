@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from kinematics.compiled import Part
+from kinematics.compiled import Array, Part
 from kinematics.description import ArmDescription, Family
 from kinematics.generated import generated_kernels
 
-__all__ = ["ArmKernels", "kernels_of"]
+__all__ = ["ArmKernels", "bound_record", "kernels_of"]
 
 
 class ArmKernels(NamedTuple):
@@ -18,8 +18,8 @@ class ArmKernels(NamedTuple):
     """JACOBIAN: (arm, q, J)."""
     forward_jacobian: Part
     """FORWARD_JACOBIAN: (arm, q, T, J)."""
-    inverse: Part | None
-    """INVERSE: (arm, T, q_near, q) -> IkStatus. None where the arm's family has no closed form."""
+    inverse: Part
+    """INVERSE: (arm, T, q_near, q) -> IkStatus: the family's closed form, or a search, for a record of `bound_record`."""
     branches: Part | None
     """BRANCHES: (arm, T, Q) -> how many. None where the arm's family has no closed form."""
 
@@ -45,4 +45,17 @@ def kernels_of(description: ArmDescription) -> ArmKernels:
         from kinematics import raven
 
         return ArmKernels(*own, raven.inverse, raven.branches)
-    return ArmKernels(*own, None, None)
+    from kinematics import bound_inverse
+
+    return ArmKernels(*own, bound_inverse.inverse, None)
+
+
+def bound_record(description: ArmDescription) -> Array:
+    """Return an arm's record, (1,), dtype ARM, that every kernel of `kernels_of` can use in this process."""
+    arm = description.record
+    if arm[0]["family"] == Family.NONE:
+        from kinematics.bound_inverse import bind_parts
+
+        own = generated_kernels(description)
+        bind_parts(arm, own.forward, own.forward_jacobian)
+    return arm
