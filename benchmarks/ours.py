@@ -49,7 +49,7 @@ class OurInverse(NamedTuple):
 
 
 def our_inverse(description: ArmDescription) -> OurInverse:
-    """Return how this project solves an arm's inverse kinematics: closed where its family has a form, else by search."""
+    """Return how this project solves an arm's inverse kinematics: by its family's closed form, else by search."""
     warm = kernels_of(description).inverse
     if description.record[0]["family"] != Family.NONE:
         return OurInverse(warm, _from_python(description, warm))

@@ -19,7 +19,7 @@ class ArmKernels(NamedTuple):
     forward_jacobian: Part
     """FORWARD_JACOBIAN: (arm, q, T, J)."""
     inverse: Part
-    """INVERSE: (arm, T, q_near, q) -> IkStatus: the family's closed form, or a search, for a record of `bound_record`."""
+    """INVERSE: (arm, T, q_near, q) -> IkStatus: the closed form or a search; takes the record of `bound_record`."""
     branches: Part | None
     """BRANCHES: (arm, T, Q) -> how many. None where the arm's family has no closed form."""
 
