@@ -18,15 +18,17 @@ import msgspec
 import numpy as np
 
 from controller import clock, laws
-from controller.activities import CORE
+from controller.activity import CORE
 from controller.clock import CLOCK, LOCKSTEP
 from controller.config import Config
 from controller.cycle import run
 from controller.guard import GUARD, JOINT_COMMAND
 from controller.mailbox import MAILBOX, MESSAGE
+from controller.motion.advance import advance
 from controller.motion.path import PATH
-from controller.motion.profile import PROFILE
 from controller.motion.setpoint import MOTION, SCRATCH
+from controller.motion.start import start
+from controller.motion.trajectory import TRAJECTORY
 from controller.realtime import Rights, hold_cpus_awake, lock_memory, take_cpu_and_priority
 from controller.run_dir import RunDir, write_atomically
 from drivers.bridge import AxisSettings, BridgeDriver
@@ -85,7 +87,6 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
             ("core", CORE),
             ("motion", MOTION),
             ("path", PATH),
-            ("profile", PROFILE),
             ("guard", GUARD),
             ("feedback", FEEDBACK),
             ("command", COMMAND),
@@ -96,7 +97,8 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
         )
     }
     records["scratch"] = np.zeros(SCRATCH)
-    records["poses"] = np.zeros((2, 4, 4))
+    records["poses"] = np.zeros((3, 4, 4))
+    records["trajectories"] = np.zeros(2, TRAJECTORY)
 
     core = records["core"][0]
     core["period"] = period
@@ -110,8 +112,10 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
     motion = records["motion"][0]
     motion["period"] = period
     for limit in msgspec.structs.fields(type(config.motion)):
-        motion[limit.name] = getattr(config.motion, limit.name)
+        motion["tip_limits"][limit.name] = getattr(config.motion, limit.name)
+    motion["speed_ratio"] = 1.0
     motion["stream_timeout_max_ns"] = round(config.stream.timeout * 1e9)
+    motion["interpolate_timeout_max_ns"] = round(config.stream.interpolate_timeout * 1e9)
 
     guard = records["guard"][0]
     guard["n_axes"] = n
@@ -150,9 +154,9 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
     driver = make_driver(config, arm, str(run_dir.port) if config.rig else config.driver.port)
     device = driver.open()
     try:
-        arguments = [psm.forward, psm.inverse, laws.joint_pd, driver.receive, driver.transmit, *parts]
+        arguments = [psm.forward, psm.forward_jacobian, psm.inverse, start, advance, laws.joint_pd, driver.receive, driver.transmit, *parts]
         arguments += [arm.record, parameters, time, barrier, driver.link, ring.header, ring.slots]
-        arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["profile"]]
+        arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["trajectories"]]
         arguments += [state["guard"], state["feedback"], state["command"], state["joint_command"]]
         arguments += [state["message"], state["next_message"], state["sample"], state["scratch"], state["poses"]]
         return _run_cycle(run_dir, config, device, arguments, lockstep=lockstep)

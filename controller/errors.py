@@ -12,6 +12,7 @@ __all__ = [
     "DaemonError",
     "DaemonLost",
     "LeaseHeld",
+    "NoJaw",
     "Preempted",
     "StaleData",
 ]
@@ -39,6 +40,10 @@ class DaemonLost(ControllerError, ConnectionError):  # noqa: N818
 
 class StaleData(ControllerError):  # noqa: N818
     """The newest sample is too old to be acted on."""
+
+
+class NoJaw(ControllerError, AttributeError):  # noqa: N818
+    """This arm has no jaw, so it has no commands for one either."""
 
 
 class CommandTimeout(ControllerError, TimeoutError):  # noqa: N818
