@@ -100,17 +100,17 @@ def pulse(x: float, a: float, a_max: float) -> tuple[float, float, float, float]
     return peak, hold, 2.0 * peak - a + hold, lag
 
 
-@kernel(_3(_f8, _f8, _f8, _f8))
-def direct(v0: float, a0: float, v1: float, a_max: float) -> tuple[float, float, float]:
-    """Return (direction, duration, displacement) of the fastest way from (v0, a0) to (v1, 0), wherever that ends."""
+@kernel(_4(_f8, _f8, _f8, _f8))
+def direct(v0: float, a0: float, v1: float, a_max: float) -> tuple[float, float, float, float]:
+    """Return (direction, duration, displacement, peak) of the fastest way from (v0, a0) to (v1, 0), wherever it ends."""
     v_left = v0 + 0.5 * a0 * abs(a0)
     side = 1.0 if v1 >= v_left else -1.0
     a = side * a0
     if a < 0.0:
-        _, _, duration, lag = pulse(abs(v1 - v_left), 0.0, a_max)
-        return side, duration - a, v1 * duration - side * lag - v0 * a + side * a * a * a / 3.0
-    _, _, duration, lag = pulse(abs(v1 - v_left), a, a_max)
-    return side, duration, v1 * duration - side * lag
+        peak, _, duration, lag = pulse(abs(v1 - v_left), 0.0, a_max)
+        return side, duration - a, v1 * duration - side * lag - v0 * a + side * a * a * a / 3.0, peak
+    peak, _, duration, lag = pulse(abs(v1 - v_left), a, a_max)
+    return side, duration, v1 * duration - side * lag, peak
 
 
 @kernel(_f8(_f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8))

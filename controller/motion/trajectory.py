@@ -97,6 +97,8 @@ WORK = np.dtype(
         ("d", "f8"),
         ("v_max", "f8"),
         ("a_max", "f8"),
+        ("close", "f8"),  # distances that differ by less are taken as equal
+        ("late", "f8"),  # s: and durations
         ("fixed", "f8"),  # s, brake included: a duration that the axis can take, by the motion that follows
         ("turn", "f8"),  # 1: it is a far motion; -1: it is one in the mirror
         ("rise", "f8"),
@@ -124,6 +126,8 @@ _OK, _NOT_FINITE, _BAD_LIMITS = int(Status.OK), int(Status.NOT_FINITE), int(Stat
 _TOO_FAST, _BAD_AXES, _UNSOLVED = int(Status.TARGET_TOO_FAST), int(Status.BAD_AXES), int(Status.UNSOLVED)
 _SIXTH = 1.0 / 6.0
 _SAME = 1e-12  # relative: distances and velocities that differ by less are taken as equal
+_AT_ONCE = 1e-10  # relative: durations that differ by less are taken as equal
+_ROUNDING = 1e-15  # relative: what a few roundings may come to
 
 
 @kernel(_POINT(_T, _i8, _i8, _f8, _f8, _f8, _f8, _f8, _f8))
@@ -258,7 +262,7 @@ def _write_mixture(trajectory: Array, i: int, duration: float) -> float:
     rise_1, cruise_1, dip_1, d_far = far_motion_lasting(v0, a0, v1, free, v_max, a_max)
     rise_2, cruise_2, dip_2, d_near = far_motion_lasting(-v0, -a0, -v1, free, v_max, a_max)
     d_near = -d_near
-    close = _SAME * (abs(d) + v_max * free)
+    close = work.close + _ROUNDING * v_max * free
     turn = 0.0
     if d < d_near - close:
         turn = -1.0
@@ -335,10 +339,12 @@ def _solve(
         v_left = v0 + 0.5 * a0 * abs(a0)
         v_max = max(v_max, abs(v_left))
         a_max = max(a_max, abs(a0))
-    # A plan made on the way of another must not turn back because rounding puts its end a hair's breadth too near.
-    if abs(v1 - v_left) <= _SAME * v_max:
+    # A plan made on the way of another must not turn back because rounding has put the end a hair's breadth too near.
+    # What rounding did to the velocities changes the duration by that over the peak acceleration.
+    off = _ROUNDING * (abs(v0) + 0.5 * a0 * a0 + abs(v1))
+    if abs(v1 - v_left) <= _SAME * v_max + off:
         v1 = v_left
-    side, shortest, d_direct = direct(v0, a0, v1, a_max)
+    side, shortest, d_direct, peak = direct(v0, a0, v1, a_max)
     turn = 1.0
     if d < d_direct:
         turn = -1.0
@@ -349,7 +355,13 @@ def _solve(
     v1 *= turn
     side *= turn
     work.v0, work.a0, work.v1, work.d, work.v_max, work.a_max = v0, a0, v1, turn * d, v_max, a_max
-    if abs(d - d_direct) <= _SAME * (scale * (abs(p0) + abs(p1)) + v_max * shortest):
+    # Of the axis, not of the way that is left: what was near enough once must still be so a little later.
+    scale_time = a_max + v_max / a_max
+    close = _SAME * (scale * (abs(p0) + abs(p1)) + v_max * scale_time) + _ROUNDING * v_max * shortest
+    close += abs(v1) * off / max(peak, np.sqrt(off), 1e-150)
+    work.close = close
+    work.late = _AT_ONCE * scale_time
+    if abs(d - d_direct) <= close:
         work.fixed = t_brake + shortest
         work.rise = 0.0
         work.cruise = 0.0
@@ -434,7 +446,8 @@ def plan(
     i = 0
     tries = 0
     while i < n_axes:
-        if trajectory[0].work[i].fixed >= duration * (1.0 - _SAME):
+        work = trajectory[0].work[i]
+        if work.fixed + work.late >= duration * (1.0 - _ROUNDING):
             _write_fixed(trajectory, i)
         elif not _write_cruise(trajectory, i, duration):
             possible = _write_mixture(trajectory, i, duration)
@@ -502,7 +515,7 @@ def _solve_velocity(
         work.a0 = a + t_jerk * jerk
         work.v1 = v1[i] * scale
         work.a_max = max(a_max[i] * scale, abs(work.a0))
-        _, shortest, _ = direct(work.v0, work.a0, work.v1, work.a_max)
+        _, shortest, _, _ = direct(work.v0, work.a0, work.v1, work.a_max)
         work.fixed = t_jerk + shortest
         if not np.isfinite(work.fixed):
             return _NOT_FINITE
