@@ -14,7 +14,7 @@ from controller.motion.braking import braking_speed, stop_displacement, velocity
 from controller.motion.path import PATH, path_jaw, path_pose
 from controller.motion.setpoint import MOTION, Mode, begin_stop, first_axis, hold_here, past_axis
 from controller.motion.tip import joint_efforts, joint_rates, turn_to_base
-from controller.motion.trajectory import TRAJECTORY, evaluate, plan
+from controller.motion.trajectory import TRAJECTORY, evaluate, plan, plan_unsynchronised
 from kinematics.chain import FORWARD_JACOBIAN, INVERSE
 from kinematics.compiled import Array, Part, array_of, kernel
 from kinematics.description import ARM
@@ -25,6 +25,7 @@ __all__ = ["ADVANCE", "ARRIVED", "RUNNING", "WAITING", "advance"]
 RUNNING, ARRIVED, WAITING = 0, 1, 2
 """What `advance` returns, but for codes: under way or at rest before; just come to rest; and `next_message` is due."""
 
+MAX_SCALE = 1000.0  # of the acceleration with which an axis brakes before its position limit
 COAST = 1.5  # of a stream's interval: when nothing came for so long, its newest target is where it ends
 EFFORT_RISE = 0.1  # s in which an interpolated effort rises to the limit at the fastest
 WALL = 0.02  # of a joint's range: effort does not push it nearer to its limit than that
@@ -48,8 +49,8 @@ ADVANCE = _i8(
 
 
 @kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _i8, _F8_2D))
-def _plan(motion: Array, trajectory: Array, arm: Array, group: int, scratch: Array) -> int:
-    """Plan the joint trajectory of a group from its present state; return 0 or a trajectory.Status.
+def _plan_move(motion: Array, trajectory: Array, arm: Array, group: int, scratch: Array) -> int:
+    """Plan the joint trajectory of a move from its present state; return 0 or a trajectory.Status.
 
     Slow limits must not take an axis past its position limit, as they would where it is faster than they allow and
     near: then it brakes with all that it has, and with more where even that is not enough.
@@ -64,11 +65,10 @@ def _plan(motion: Array, trajectory: Array, arm: Array, group: int, scratch: Arr
     for x in range(n):
         i = first + x
         p0[x], v0[x], a0[x] = m.q[i], m.qd[i], m.qdd[i]
-        p1[x], v1[x] = m.target[i], m.goal_velocity[i]
+        p1[x], v1[x] = m.target[i], 0.0
         v_max[x] = k * a.velocity_max[i]
-        v1[x] = min(max(v1[x], -v_max[x]), v_max[x])
         scale = k
-        while scale < 1000.0:
+        while scale < MAX_SCALE:
             a_max[x] = scale * a.acceleration_max[i]
             j_max[x] = scale * max(scale, 1.0) * a.jerk_max[i]
             end = m.q[i] + stop_displacement(m.qd[i], m.qdd[i], a_max[x], j_max[x])
@@ -78,18 +78,15 @@ def _plan(motion: Array, trajectory: Array, arm: Array, group: int, scratch: Arr
     return int(plan(trajectory, n, p0, v0, a0, p1, v1, v_max, a_max, j_max))
 
 
-@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _i8, _i8, _F8_2D))
-def _advance_trajectory(
-    motion: Array, trajectory: Array, arm: Array, group: int, now_ns: int, scratch: Array
-) -> int:
-    """Go on along the joint trajectory of a move or an interpolated stream; return RUNNING, ARRIVED or a code."""
+@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _i8, _F8_2D))
+def _advance_move(motion: Array, trajectory: Array, arm: Array, group: int, scratch: Array) -> int:
+    """Go on along the joint trajectory of a move; return RUNNING, ARRIVED or a code."""
     m = motion[0]
     first, past = first_axis(arm, group), past_axis(motion, arm, group)
-    streams = m.mode[group] == _INTERPOLATE
     if m.plan_due[group]:
         m.plan_due[group] = 0
         m.time[group] = 0.0
-        if _plan(motion, trajectory, arm, group, scratch) != 0:
+        if _plan_move(motion, trajectory, arm, group, scratch) != 0:
             begin_stop(motion, arm, group)
             return _PATH_FAILED
     m.time[group] += m.period
@@ -99,17 +96,76 @@ def _advance_trajectory(
         m.q[i], m.qd[i], m.qdd[i] = p[i - first], v[i - first], a[i - first]
     if m.time[group] < trajectory[0].duration:
         return RUNNING
-    if not streams:
-        for i in range(first, past):
-            m.q[i] = m.target[i]
-        hold_here(motion, arm, group)
-        return ARRIVED
-    # It has passed the newest target at the stream's velocity, and goes on with it until the next one comes.
-    if now_ns - m.stream_ns[group] > COAST * m.interval[group] * 1e9:
-        for i in range(first, past):
-            if m.goal_velocity[i] != 0.0:
-                m.goal_velocity[i] = 0.0
+    for i in range(first, past):
+        m.q[i] = m.target[i]
+    hold_here(motion, arm, group)
+    return ARRIVED
+
+
+@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _i8, _F8_2D))
+def _plan_stream(motion: Array, trajectory: Array, arm: Array, group: int, scratch: Array) -> int:
+    """Plan how the set-point meets the moving target of an interpolated stream; return 0 or a trajectory.Status.
+
+    The target goes on at the stream's own velocity and acceleration. Seen from it the set-point has to come to rest at
+    0: that is planned, each axis as fast as it can, with what the target leaves of the limits.
+    """
+    m = motion[0]
+    a = arm[0]
+    first = first_axis(arm, group)
+    n = past_axis(motion, arm, group) - first
+    p0, v0, a0, p1, v1 = scratch[1], scratch[2], scratch[3], scratch[4], scratch[5]
+    v_max, a_max, j_max = scratch[6], scratch[7], scratch[8]
+    k, t = m.speed_ratio, m.since[group]
+    for x in range(n):
+        i = first + x
+        v, acceleration = m.goal_velocity[i], m.goal_acceleration[i]
+        p0[x] = m.q[i] - (m.target[i] + t * (v + 0.5 * t * acceleration))
+        v0[x] = m.qd[i] - (v + t * acceleration)
+        a0[x] = m.qdd[i] - acceleration
+        p1[x], v1[x] = 0.0, 0.0
+        v_max[x] = k * a.velocity_max[i] - abs(v) - (COAST * m.interval[group] + m.period) * abs(acceleration)
+        a_max[x] = k * a.acceleration_max[i] - abs(acceleration)
+        j_max[x] = k * a.jerk_max[i]
+    return int(plan_unsynchronised(trajectory, n, p0, v0, a0, p1, v1, v_max, a_max, j_max))
+
+
+@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _i8, _F8_2D))
+def _advance_stream(motion: Array, trajectory: Array, arm: Array, group: int, scratch: Array) -> int:
+    """Go on towards, or with, the moving target of an interpolated stream; return RUNNING or a code.
+
+    A step after which an axis could no longer stop within its position limits is not taken: it belongs to that stop.
+    """
+    m = motion[0]
+    a = arm[0]
+    first, past = first_axis(arm, group), past_axis(motion, arm, group)
+    if m.since[group] > COAST * m.interval[group]:
+        for i in range(first, past):  # nothing more has come: the newest target is where it ends
+            if m.goal_velocity[i] != 0.0 or m.goal_acceleration[i] != 0.0:
+                m.goal_velocity[i], m.goal_acceleration[i] = 0.0, 0.0
                 m.plan_due[group] = 1
+    if m.plan_due[group]:
+        m.plan_due[group] = 0
+        m.time[group] = 0.0
+        if _plan_stream(motion, trajectory, arm, group, scratch) != 0:
+            begin_stop(motion, arm, group)
+            return _PATH_FAILED
+    m.time[group] += m.period
+    m.since[group] += m.period
+    t, k = m.since[group], m.speed_ratio
+    error, error_rate, error_acceleration = scratch[1], scratch[2], scratch[3]
+    evaluate(trajectory, m.time[group], error, error_rate, error_acceleration)
+    for i in range(first, past):
+        acceleration = m.goal_acceleration[i]
+        q = m.target[i] + t * (m.goal_velocity[i] + 0.5 * t * acceleration) + error[i - first]
+        qd = m.goal_velocity[i] + t * acceleration + error_rate[i - first]
+        qdd = acceleration + error_acceleration[i - first]
+        a_max, j_max = k * a.acceleration_max[i], k * a.jerk_max[i]
+        end = q + stop_displacement(qd, qdd, a_max, j_max)
+        if (end > a.position_max[i] and end > m.q[i]) or (end < a.position_min[i] and end < m.q[i]):
+            dq, qd, qdd = velocity_step(m.qd[i], m.qdd[i], 0.0, a_max, j_max, m.period)
+            q = m.q[i] + dq
+            m.plan_due[group] = 1
+        m.q[i], m.qd[i], m.qdd[i] = q, qd, qdd
     return RUNNING
 
 
@@ -172,8 +228,7 @@ def _advance_velocity(
     T = m.period
     first, past = first_axis(arm, group), past_axis(motion, arm, group)
     if group == _ARM_GROUP and m.at_tip:
-        near, twist = scratch[1], scratch[2]
-        J = scratch[10:16]
+        near, twist, rates, J = scratch[8], scratch[9], scratch[10], scratch[11:17]
         for i in range(MAX_AXES):
             near[i] = m.q[i]
         for i in range(6):
@@ -181,8 +236,7 @@ def _advance_velocity(
         forward_jacobian(arm, near, poses[0], J)
         if m.frame == _TIP:
             turn_to_base(twist, poses[0])
-        rates = scratch[3]
-        joint_rates(arm, J, twist, m.tip_limits.linear_speed, m.tip_limits.angular_speed, scratch[1:9], rates)
+        joint_rates(arm, J, twist, m.tip_limits.linear_speed, m.tip_limits.angular_speed, scratch[0:8], rates)
         for i in range(a.n_joints):
             m.target[i] = rates[i]
     k = 1.0
@@ -244,8 +298,7 @@ def _advance_effort(
     s = sample[0]
     first, past = first_axis(arm, group), past_axis(motion, arm, group)
     if group == _ARM_GROUP and m.at_tip:
-        near, wrench, efforts = scratch[1], scratch[2], scratch[3]
-        J = scratch[10:16]
+        near, wrench, efforts, J = scratch[8], scratch[9], scratch[10], scratch[11:17]
         for i in range(MAX_AXES):
             near[i] = s.measured_position[i]
         for i in range(6):
@@ -375,8 +428,10 @@ def advance(
     code = RUNNING
     if mode <= _HOLD:
         return RUNNING
-    if mode == _MOVE or mode == _INTERPOLATE:
-        code = _advance_trajectory(motion, trajectory, arm, group, sample[0].t_ns, scratch)
+    if mode == _MOVE:
+        code = _advance_move(motion, trajectory, arm, group, scratch)
+    elif mode == _INTERPOLATE:
+        code = _advance_stream(motion, trajectory, arm, group, scratch)
     elif mode == _SERVO:
         _advance_servo(motion, arm, group)
     elif mode == _VELOCITY:

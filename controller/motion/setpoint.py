@@ -61,6 +61,7 @@ MOTION = np.dtype(
         ("qdd", "f8", (MAX_AXES,)),
         ("goal", "f8", (MAX_AXES,)),
         ("goal_velocity", "f8", (MAX_AXES,)),
+        ("goal_acceleration", "f8", (MAX_AXES,)),  # INTERPOLATE: of the stream, smoothed
         ("effort", "f8", (MAX_AXES,)),  # EFFORT: what is added to the law's
         # of each axis
         ("target", "f8", (MAX_AXES,)),  # EFFORT: the effort, VELOCITY: the velocity, else the position
@@ -77,6 +78,7 @@ MOTION = np.dtype(
         ("target_cycles", "i8", (GROUPS,)),  # SERVO: cycles in which to reach the target
         ("stream_ns", "i8", (GROUPS,)),  # when the newest command of a stream came
         ("stream_timeout_ns", "i8", (GROUPS,)),  # how old that may become
+        ("since", "f8", (GROUPS,)),  # INTERPOLATE: s, in periods, since the newest target came
         ("interval", "f8", (GROUPS,)),  # s between a stream's commands, smoothed; 0: not known
         # of the arm
         ("jaw_rides", "i8"),
@@ -172,7 +174,7 @@ def begin_stop(motion: Array, arm: Array, group: int) -> None:
     a = arm[0]
     if group == _ARM_GROUP:
         m.waiting = 0
-    if m.stopping[group]:
+    if m.stopping[group] or (group == _JAW and m.jaw_rides):
         return
     if m.mode[group] <= _HOLD:
         hold_here(motion, arm, group)

@@ -10,7 +10,6 @@ from numba.core import types
 
 from controller.catalogue import Code
 from controller.mailbox import IS_CARTESIAN, MAX_VIA, MESSAGE, QUANTITY, VERB, Frame, Group, Operation, Quantity, Verb
-from controller.motion.braking import braking_speed
 from controller.motion.path import LINEAR, PATH, add_jaw, add_point, begin_path, round_corners
 from controller.motion.setpoint import MOTION, Mode, begin_stop, first_axis
 from controller.motion.walk import limit_path, walk
@@ -24,7 +23,11 @@ __all__ = ["START", "start", "takes_jaw"]
 
 SERVO_HORIZON = 0.05  # s at full speed: a servo command further away than that is refused as a jump
 INTERPOLATE_HORIZON = 0.5  # s, of an interpolated one
-SLOWEST_STREAM = 0.25  # s: commands further apart make no stream, so they tell no velocity
+SMOOTHING = 0.05  # s, of a stream's acceleration
+TARGET_VELOCITY = 0.7  # of the limit: an interpolated stream's own, at the most
+TARGET_ACCELERATION = 0.5  # likewise
+TARGET_CHANGE = 0.05  # of the velocity limit, in an interval, by that acceleration
+SLOWEST_STREAM = 0.15  # s: commands further apart make no stream, so they tell no velocity
 POSE_TOLERANCE = 1e-6  # of a rotation's orthonormality, as the inverse kinematics have it
 
 _OK, _NOT_FINITE, _WRONG_SIZE, _JOINT_LIMIT = 0, int(Code.NOT_FINITE), int(Code.WRONG_SIZE), int(Code.JOINT_LIMIT)
@@ -285,26 +288,27 @@ def _take_stream(motion: Array, group: int, mode: int, message: Array, now_ns: i
 
 
 @kernel(types.void(_MOTION, _ARM, _i8, _i8, _i8, _F8_2D))
-def _target_velocity(motion: Array, arm: Array, group: int, first: int, past: int, scratch: Array) -> None:
-    """Write the velocity at which an interpolated stream passes its newest target, scratch[0], to goal_velocity.
+def _estimate_stream(motion: Array, arm: Array, group: int, first: int, past: int, scratch: Array) -> None:
+    """Estimate how an interpolated stream moves at its newest target, scratch[0]: goal_velocity and goal_acceleration.
 
-    It is the stream's own, from its last two targets, within the joints' limits, and such that the arm can still stop
-    before a position limit should nothing more come.
+    Differences of the last targets give the velocity half an interval ago; the acceleration, smoothed over
+    SMOOTHING, leads it up to now. Of both so much of the joints' limits is left that the set-point can catch up.
     """
     m = motion[0]
     a = arm[0]
     interval = m.interval[group]
-    k = m.speed_ratio
     for i in range(first, past):
-        v = 0.0
-        if interval > 0.0:
-            v = (scratch[0, i] - m.target[i]) / interval
-            most = k * a.velocity_max[i]
-            room = a.position_max[i] - scratch[0, i] if v > 0.0 else scratch[0, i] - a.position_min[i]
-            room -= 2.0 * min(abs(v), most) * interval
-            most = min(most, braking_speed(room, k * a.acceleration_max[i], k * a.jerk_max[i]))
-            v = min(max(v, -most), most)
-        m.goal_velocity[i] = v
+        if interval == 0.0:
+            m.goal_velocity[i], m.goal_acceleration[i], m.slope[0, i] = 0.0, 0.0, 0.0
+            continue
+        most = TARGET_ACCELERATION * a.acceleration_max[i]
+        most = m.speed_ratio * min(most, TARGET_CHANGE * a.velocity_max[i] / interval)
+        slope = (scratch[0, i] - m.target[i]) / interval
+        change = min(max((slope - m.slope[0, i]) / interval, -most), most)
+        m.slope[0, i] = slope
+        m.goal_acceleration[i] += min(1.0, interval / SMOOTHING) * (change - m.goal_acceleration[i])
+        most = TARGET_VELOCITY * m.speed_ratio * a.velocity_max[i]
+        m.goal_velocity[i] = min(max(slope + 0.5 * interval * m.goal_acceleration[i], -most), most)
 
 
 @kernel(START)
@@ -407,8 +411,9 @@ def start(
                 # set-point has arrived and stopped, which would jerk the arm each time.
                 cycles += max(1, cycles // 5)
         m.target_cycles[group] = cycles
+        m.since[group] = 0.0
         if verb == _INTERPOLATE:
-            _target_velocity(motion, arm, group, first, past, scratch)
+            _estimate_stream(motion, arm, group, first, past, scratch)
     _take_axes(motion, arm, group, with_jaw)
     for i in range(first, past):
         m.target[i] = goal[i]
