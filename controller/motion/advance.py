@@ -26,6 +26,7 @@ RUNNING, ARRIVED, WAITING = 0, 1, 2
 """What `advance` returns, but for codes: under way or at rest before; just come to rest; and `next_message` is due."""
 
 MAX_SCALE = 1000.0  # of the acceleration with which an axis brakes before its position limit
+MOST_TRIES = 20  # to find the step along a path that the joints can take
 COAST = 1.5  # of a stream's interval: when nothing came for so long, its newest target is where it ends
 EFFORT_RISE = 0.1  # s in which an interpolated effort rises to the limit at the fastest
 WALL = 0.02  # of a joint's range: effort does not push it nearer to its limit than that
@@ -347,6 +348,7 @@ def _advance_path(
     p = path[0]
     q, near, T = scratch[0], scratch[1], poses[0]
     k = m.speed[_ARM_GROUP] * m.speed_ratio
+    u, tries = p.u, 0
     if m.stopping[_ARM_GROUP]:
         du, p.rate, p.acceleration = velocity_step(p.rate, p.acceleration, 0.0, p.a_max, p.j_max, m.period)
         p.u += du
@@ -369,15 +371,31 @@ def _advance_path(
         p.u, p.rate, p.acceleration = x[0], x[1], x[2]
         if m.time[_ARM_GROUP] >= trajectory[0].duration:
             p.u, p.rate, p.acceleration = p.u_end, 0.0, 0.0
-    for i in range(MAX_AXES):
-        near[i] = m.q[i]
-    path_pose(path, p.u, T)
-    if inverse(arm, T, near, q) != 0:
-        hold_here(motion, arm, _ARM_GROUP)
-        return _PATH_FAILED
     past = past_axis(motion, arm, _ARM_GROUP)
-    if past > arm[0].n_joints:
-        q[p.jaw_axis] = path_jaw(path, p.u)
+    excess = 2.0
+    while excess > 1.0:
+        for i in range(MAX_AXES):
+            near[i] = m.q[i]
+        path_pose(path, p.u, T)
+        if inverse(arm, T, near, q) != 0:
+            hold_here(motion, arm, _ARM_GROUP)
+            return _PATH_FAILED
+        if past > arm[0].n_joints:
+            q[p.jaw_axis] = path_jaw(path, p.u)
+        excess = 0.0
+        for i in range(past):
+            excess = max(excess, abs(q[i] - m.q[i]) / (arm[0].velocity_max[i] * m.period))
+        if excess > 1.0 + 1e-9:
+            # The walk has missed how steep the joints get here: no further than they may go, and on from there.
+            tries += 1
+            if tries > MOST_TRIES:
+                hold_here(motion, arm, _ARM_GROUP)
+                return _PATH_FAILED
+            p.u = u + 0.99 * (p.u - u) / excess
+            p.rate, p.acceleration = (p.u - u) / m.period, 0.0
+            m.plan_due[_ARM_GROUP] = 1
+        else:
+            excess = 0.0
     for i in range(past):
         # Velocity and acceleration at the end of the period, to second order in it, from the last three differences.
         slope = (q[i] - m.q[i]) / m.period

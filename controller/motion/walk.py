@@ -23,10 +23,15 @@ JUMP = 10
 """What `walk` returns where a joint would have to jump; below it are the statuses of INVERSE."""
 
 STRAIGHT_STEPS = 64  # samples over the straight stretches of the whole path,
-SHORT_STEPS = 8  # but at least so many in each of them, and so many in each corner
+SHORT_STEPS = 12  # but at least so many in each of them, and so many in each corner
 START_TOLERANCE = 1e-6  # rad, m: INVERSE of the start must give the start, up to its rounding near singularities
 STEP_REVOLUTE = 0.1  # rad; a joint that changes by more between two samples of a path is looked at more closely
 STEP_PRISMATIC = 0.02  # m
+BEND_PART = 0.25  # two neighbouring changes of a joint that differ by more are sampled anew,
+BEND_REVOLUTE = 0.002  # if they differ by so much, rad
+BEND_PRISMATIC = 0.0004  # m
+FINE_STEPS = 16
+SAMPLED = 0.94  # of the joints' limits: what samples can miss between them
 JUMP_PART = 0.25  # of that step: a motion's largest change shrinks below it as the samples draw nearer,
 HALVINGS = 8  # at the latest when they are 256 times as near; what does not is a jump
 
@@ -134,6 +139,49 @@ def _look_closer(
     return JUMP
 
 
+@kernel(_i8(_PATH, _ARM))
+def _is_bent(path: Array, arm: Array) -> int:
+    """Return 1 where samples 0 to 2 show a bend too sharp for their distance, as beside a singularity."""
+    for i in range(arm[0].n_joints):
+        first = path[0].samples[1, i] - path[0].samples[0, i]
+        second = path[0].samples[2, i] - path[0].samples[1, i]
+        least = BEND_PRISMATIC if arm[0].prismatic[i] != 0 else BEND_REVOLUTE
+        if abs(second - first) > max(BEND_PART * max(abs(first), abs(second)), least):
+            return 1
+    return 0
+
+
+@kernel(_i8(_PATH, _ARM, _INVERSE, _f8, _f8, _matrix, _vector, _vector))
+def _refine(
+    path: Array,
+    arm: Array,
+    inverse: Any,  # noqa: ANN401
+    u: float,
+    length: float,
+    T: Array,
+    q: Array,
+    q_near: Array,
+) -> int:
+    """Take rates and bends at closer samples from u on, where sample 0 is; return 0 or a status.
+
+    Samples 3 to 5, q and q_near are overwritten.
+    """
+    older, old, new = path[0].samples[3], path[0].samples[4], path[0].samples[5]
+    _copy(path[0].samples[0], new)
+    h = length / FINE_STEPS
+    for k in range(1, FINE_STEPS + 1):
+        _copy(old, older)
+        _copy(new, old)
+        _copy(new, q_near)
+        status = _solve(path, arm, inverse, u + k * h, T, q, q_near)
+        if status != 0:
+            return status
+        _copy(q, new)
+        if k > 1:
+            _take_rates(path, arm, h, 3)
+    return 0
+
+
 @kernel(_i8(_PATH, _ARM, _INVERSE, _f8, _f8, _i8, _matrix, _vector, _vector))
 def _walk_stretch(
     path: Array,
@@ -159,6 +207,10 @@ def _walk_stretch(
         _copy(q, new)
         if k > 1:
             _take_rates(path, arm, h, 0)
+            if _is_bent(path, arm):
+                status = _refine(path, arm, inverse, u + (k - 2) * h, 2.0 * h, T, q, q_near)
+                if status != 0:
+                    return status
         if _step(path, arm, 1, 2) > 1.0:
             status = _look_closer(path, arm, inverse, u + (k - 1) * h, h, T, q, q_near)
             if status != 0:
@@ -241,8 +293,8 @@ def limit_path(path: Array, arm: Array, tip: Any) -> None:  # noqa: ANN401
 
     With q(u(t)), dq/dt = q' v and d2q/dt2 = q' a + q'' v^2. v is held so low that the path's own bending (q'' v^2)
     takes at most half of any joint's acceleration, and a takes what is left. Of d3q/dt3 = q' j + 3 q'' v a + q''' v^3
-    each of the first two may take half; the last is left out. So velocities are kept as well as the samples of the
-    walk show them, accelerations likewise, and jerks about. All this holds when the three are scaled down alike.
+    each of the first two may take half; the last is left out. So velocities and accelerations are kept, up to what the
+    samples of the walk have missed, and jerks about. All this holds when the three are scaled down alike.
 
     Args:
         path: PATH, whose v_max, a_max and j_max are overwritten.
@@ -252,10 +304,10 @@ def limit_path(path: Array, arm: Array, tip: Any) -> None:  # noqa: ANN401
     a, t, p = arm[0], tip, path[0]
     p.v_max, p.a_max, p.j_max = math.inf, math.inf, math.inf
     for i in range(a.n_axes):
-        _limit_speed(path, i, a.velocity_max[i], a.acceleration_max[i], a.jerk_max[i])
+        _limit_speed(path, i, SAMPLED * a.velocity_max[i], SAMPLED * a.acceleration_max[i], a.jerk_max[i])
     _limit_speed(path, LINEAR, t.linear_speed, t.linear_acceleration, t.linear_jerk)
     _limit_speed(path, ANGULAR, t.angular_speed, t.angular_acceleration, t.angular_jerk)
     for i in range(a.n_axes):
-        _limit_change(path, i, a.velocity_max[i], a.acceleration_max[i], a.jerk_max[i])
+        _limit_change(path, i, SAMPLED * a.velocity_max[i], SAMPLED * a.acceleration_max[i], a.jerk_max[i])
     _limit_change(path, LINEAR, t.linear_speed, t.linear_acceleration, t.linear_jerk)
     _limit_change(path, ANGULAR, t.angular_speed, t.angular_acceleration, t.angular_jerk)
