@@ -27,6 +27,7 @@ RUNNING, ARRIVED, WAITING = 0, 1, 2
 
 MAX_SCALE = 1000.0  # of the acceleration with which an axis brakes before its position limit
 MOST_TRIES = 20  # to find the step along a path that the joints can take
+SERVO_BRAKING = 4.0  # a raw stream may near a limit so fast that stopping takes so much of the acceleration limit
 COAST = 1.5  # of a stream's interval: when nothing came for so long, its newest target is where it ends
 EFFORT_RISE = 0.1  # s in which an interpolated effort rises to the limit at the fastest
 WALL = 0.02  # of a joint's range: effort does not push it nearer to its limit than that
@@ -170,17 +171,18 @@ def _advance_stream(motion: Array, trajectory: Array, arm: Array, group: int, sc
     return RUNNING
 
 
-@kernel(_f8(_MOTION, _ARM, _i8, _f8))
-def _speed_allowed(motion: Array, arm: Array, i: int, v: float) -> float:
+@kernel(_f8(_MOTION, _ARM, _i8, _f8, _f8))
+def _speed_allowed(motion: Array, arm: Array, i: int, v: float, scale: float) -> float:
     """Return how fast an axis may go in the direction of v, so that it can stop before its limit.
 
-    What an axis can lose within a period is always allowed: else it would never quite arrive on a limit.
+    It may brake with `scale` times its acceleration and scale^2 times its jerk, as `begin_stop` lets it. What an axis can lose within a period is always allowed: else it would never quite arrive on a limit.
     """
     a = arm[0]
     q, T = motion[0].q[i], motion[0].period
     room = a.position_max[i] - q if v > 0.0 else q - a.position_min[i]
-    speed = braking_speed(room, a.acceleration_max[i], a.jerk_max[i])
-    speed = braking_speed(room - speed * T, a.acceleration_max[i], a.jerk_max[i])
+    a_max, j_max = scale * a.acceleration_max[i], scale * scale * a.jerk_max[i]
+    speed = braking_speed(room, a_max, j_max)
+    speed = braking_speed(room - speed * T, a_max, j_max)
     return min(max(speed, a.acceleration_max[i] * T), a.velocity_max[i])  # type: ignore[no-any-return]
 
 
@@ -200,11 +202,11 @@ def _advance_servo(motion: Array, arm: Array, group: int) -> None:
     if together:
         for i in range(first, past):
             v = (m.target[i] - m.q[i]) / (left * T)
-            excess = max(excess, abs(v) / _speed_allowed(motion, arm, i, v))
+            excess = max(excess, abs(v) / _speed_allowed(motion, arm, i, v, SERVO_BRAKING))
     for i in range(first, past):
         v = (m.target[i] - m.q[i]) / (left * T)
         if not together:
-            excess = max(1.0, abs(v) / _speed_allowed(motion, arm, i, v))
+            excess = max(1.0, abs(v) / _speed_allowed(motion, arm, i, v, SERVO_BRAKING))
         step = (m.target[i] - m.q[i]) / (left * excess)
         v = step / T
         acceleration = (v - m.qd[i]) / T
@@ -258,7 +260,7 @@ def _advance_velocity(
         if m.smooth[group]:
             dq, v, acceleration = velocity_step(m.qd[i], m.qdd[i], target, a_max, j_max, T)
         else:
-            most = _speed_allowed(motion, arm, i, target)
+            most = _speed_allowed(motion, arm, i, target, 1.0)
             change = share * (min(max(target, -most), most) - m.qd[i])
             change = min(max(change, -a_max * T), a_max * T)
             v = m.qd[i] + change

@@ -31,7 +31,7 @@ BEND_PART = 0.25  # two neighbouring changes of a joint that differ by more are 
 BEND_REVOLUTE = 0.002  # if they differ by so much, rad
 BEND_PRISMATIC = 0.0004  # m
 FINE_STEPS = 16
-SAMPLED = 0.94  # of the joints' limits: what samples can miss between them
+SAMPLED = 0.92  # of the joints' limits: what samples can miss between them
 JUMP_PART = 0.25  # of that step: a motion's largest change shrinks below it as the samples draw nearer,
 HALVINGS = 8  # at the latest when they are 256 times as near; what does not is a jump
 

@@ -1,17 +1,23 @@
 """A set-point without a cycle around it: commands in, one period at a time, everything looked at."""
 
+from types import SimpleNamespace
+
+import numba
 import numpy as np
 import pytest
+from numba.core import types
 
 from controller.mailbox import MESSAGE, Frame, Group, Operation
-from controller.motion.advance import ARRIVED, WAITING, advance
+from controller.motion.advance import ADVANCE, WAITING, advance
 from controller.motion.path import PATH
 from controller.motion.setpoint import MOTION, SCRATCH, Mode, begin_stop, follow, hold_here, is_moving, set_speed_ratio
-from controller.motion.start import start
+from controller.motion.start import START, start
 from controller.motion.trajectory import TRAJECTORY
 from kinematics import psm
-from kinematics.description import load_arm
-from telemetry.sample import SAMPLE
+from kinematics.chain import FORWARD, FORWARD_JACOBIAN, INVERSE
+from kinematics.compiled import array_of
+from kinematics.description import ARM, load_arm
+from telemetry.sample import MAX_AXES, SAMPLE
 
 PSM = load_arm("psm_classic_lnd").record
 N, JOINTS = int(PSM[0]["n_axes"]), int(PSM[0]["n_joints"])
@@ -19,6 +25,40 @@ HOME = np.array([0.1, -0.2, 0.12, 0.3, 0.4, -0.3, 0.5, 0.0])
 PERIOD = 0.001
 LOW, HIGH = PSM[0]["position_min"][:N], PSM[0]["position_max"][:N]
 V, A, J = (PSM[0][name][:N] for name in ("velocity_max", "acceleration_max", "jerk_max"))
+
+
+_M, _P, _T, _A = array_of(MOTION), array_of(PATH), array_of(TRAJECTORY), array_of(ARM)
+_F2, _F3 = types.float64[:, ::1], types.float64[:, :, ::1]
+
+
+@numba.njit(
+    types.int64(
+        types.FunctionType(START), types.FunctionType(ADVANCE), types.FunctionType(FORWARD),
+        types.FunctionType(FORWARD_JACOBIAN), types.FunctionType(INVERSE), _M, _P, _T, _A, array_of(SAMPLE),
+        array_of(MESSAGE), array_of(MESSAGE), _F2, _F3, _F3, types.int64[:, ::1], types.int64, types.boolean,
+    )
+)  # fmt: skip
+def _run(
+    start, advance, forward, forward_jacobian, inverse, motion, path, trajectories, arm, sample, message, next_message,
+    scratch, poses, history, ends, now, until_rest,
+):  # fmt: skip
+    """What the cycle does with the set-point, period by period; return how many periods passed."""
+    for k in range(history.shape[1]):
+        if until_rest and motion[0].mode[0] <= 1 and motion[0].mode[1] <= 1:
+            return k
+        now += 1_000_000
+        sample[0].t_ns = now
+        for group in range(2):
+            code = advance(
+                motion, path, trajectories, arm, forward_jacobian, inverse, sample, group, scratch, poses
+            )
+            if code == WAITING:
+                code = start(motion, path, arm, forward, inverse, next_message, message, now, scratch, poses)
+            ends[k, group] = code
+        for i in range(history.shape[2]):
+            history[0, k, i], history[1, k, i] = motion[0].q[i], motion[0].qd[i]
+            history[2, k, i] = motion[0].qdd[i]
+    return history.shape[1]
 
 
 class SetPoint:
@@ -64,12 +104,9 @@ class SetPoint:
             message["via"][0, k] = T
         for key, value in fields.items():
             message[key] = value
-        return self._start(message, self.next_message)
-
-    def _start(self, message, spare):
         return start(
-            self.motion, self.path, self.arm, psm.forward, psm.inverse, message, spare, self.now, self.scratch,
-            self.poses,
+            self.motion, self.path, self.arm, psm.forward, psm.inverse, message, self.next_message, self.now,
+            self.scratch, self.poses,
         )  # fmt: skip
 
     def stop(self, *groups):
@@ -79,31 +116,25 @@ class SetPoint:
     def set_speed_ratio(self, ratio):
         set_speed_ratio(self.motion, ratio)
 
-    def tick(self, count=1):
-        """Let some periods pass; `ends` gets (group, code) of what ended."""
-        for _ in range(count):
-            self.now += 1_000_000
-            self.sample["t_ns"] = self.now
-            for group in Group:
-                code = advance(
-                    self.motion, self.path, self.trajectories, self.arm, psm.forward_jacobian, psm.inverse, self.sample,
-                    group, self.scratch, self.poses,
-                )  # fmt: skip
-                if code == WAITING:
-                    code = self._start(self.next_message, self.message)
-                if code:
-                    self.ends.append((group, code))
-            self.q.append(self.m["q"][:N].copy())
-            self.qd.append(self.m["qd"][:N].copy())
-            self.qdd.append(self.m["qdd"][:N].copy())
+    def tick(self, count=1, *, until_rest=False):
+        """Let some periods pass; `ends` gets (group, code) of what ended. Return how many passed."""
+        history, ends = np.empty((3, count, MAX_AXES)), np.zeros((count, 2), np.int64)
+        passed = _run(
+            start, advance, psm.forward, psm.forward_jacobian, psm.inverse, self.motion, self.path, self.trajectories,
+            self.arm, self.sample, self.message, self.next_message, self.scratch, self.poses, history, ends, self.now,
+            until_rest,
+        )  # fmt: skip
+        self.now += passed * 1_000_000
+        for name, rows in zip(("q", "qd", "qdd"), history, strict=True):
+            getattr(self, name).extend(rows[:passed, :N])
+        self.ends += [(Group(g), int(row[g])) for row in ends[:passed] for g in Group if row[g]]
+        return passed
 
     def settle(self, most=20_000):
         """Let time pass until nothing moves; return how many periods that took."""
-        for count in range(most):
-            if not is_moving(self.motion):
-                return count
-            self.tick()
-        raise AssertionError("it does not come to rest")
+        count = self.tick(most, until_rest=True)
+        assert not is_moving(self.motion), "it does not come to rest"
+        return count
 
     @property
     def position(self):
@@ -122,6 +153,12 @@ class SetPoint:
     def history(self):
         """q, qd, qdd since it was made, (n, 7) each."""
         return np.array(self.q), np.array(self.qd), np.array(self.qdd)
+
+
+def jacobian(q):
+    J = np.zeros((6, 8))
+    psm.jacobian(PSM, np.array(q), J)
+    return J
 
 
 def assert_steps_within_velocity(setpoint, start_=HOME):
@@ -149,4 +186,7 @@ def setpoint():
     return SetPoint()
 
 
-__all__ = ["ARRIVED"]
+@pytest.fixture(scope="session")
+def motion_tools():
+    """All of the above: a conftest is no module to import from."""
+    return SimpleNamespace(**{name: value for name, value in globals().items() if not name.startswith("_")})
