@@ -95,6 +95,7 @@ SCRATCH = (24, MAX_AXES)
 """Shape of the working memory of the kernels here and in the cycle: the first 20 rows are theirs, the rest the cycle's."""
 
 MAX_STOP_SCALE = 1024.0
+ROUNDING = 1e-9  # rad or m: of where a stop ends
 
 _MOTION, _ARM = array_of(MOTION), array_of(ARM)
 _VECTOR, _i8, _f8 = types.float64[:], types.int64, types.float64
@@ -195,7 +196,8 @@ def begin_stop(motion: Array, arm: Array, group: int) -> None:
             end = m.q[i] + stop_displacement(
                 m.qd[i], m.qdd[i], scale * a.acceleration_max[i], scale * scale * a.jerk_max[i]
             )
-            if a.position_min[i] <= end <= a.position_max[i]:
+            low, high = min(m.q[i], a.position_min[i]), max(m.q[i], a.position_max[i])
+            if low - ROUNDING <= end <= high + ROUNDING:
                 break
             scale *= 2.0
         m.stop_scale[i] = min(scale, MAX_STOP_SCALE)

@@ -1,7 +1,5 @@
 """A set-point without a cycle around it: commands in, one period at a time, everything looked at."""
 
-from types import SimpleNamespace
-
 import numba
 import numpy as np
 import pytest
@@ -186,7 +184,16 @@ def setpoint():
     return SetPoint()
 
 
+class _Tools:
+    """A namespace that hypothesis can print in one word."""
+
+    def __repr__(self):
+        return "motion_tools"
+
+
 @pytest.fixture(scope="session")
 def motion_tools():
     """All of the above: a conftest is no module to import from."""
-    return SimpleNamespace(**{name: value for name, value in globals().items() if not name.startswith("_")})
+    tools = _Tools()
+    vars(tools).update({name: value for name, value in globals().items() if not name.startswith(("_", "@"))})
+    return tools

@@ -221,7 +221,7 @@ def test_a_stream_that_runs_at_a_limit_and_falls_silent_ends_before_it(motion_to
 
 def test_a_servo_stream_once_a_cycle_is_taken_as_it_is(setpoint, motion_tools):
     for k in range(200):
-        q = motion_tools.HOME[:7] + 0.02 * np.sin(0.02 * k) ** 3 * (1, 1, 0.1, 1, 1, 1, 1)
+        q = motion_tools.HOME[:7] + 0.02 * np.sin(0.02 * k) ** 3 * np.array([1, 1, 0.1, 1, 1, 1, 1])
         assert setpoint.command("servo_jp", q) == 0
         setpoint.tick()
         np.testing.assert_allclose(setpoint.position, q, rtol=0, atol=1e-12)
