@@ -58,8 +58,8 @@ def test_enable_home_move_and_status(served, trocar):
     result = trocar("move", "-j", "insertion=120mm", "-j", "yaw=-90deg", "--speed", "0.5")
     assert result.exit_code == 0, result.output
     message = served.core.messages[-1]
-    assert message["position"][2] == pytest.approx(0.12)
-    assert message["position"][0] == pytest.approx(-1.5707963)
+    assert message["vector"][2] == pytest.approx(0.12)
+    assert message["vector"][0] == pytest.approx(-1.5707963)
     assert message["speed"] == 0.5
     status = json.loads(trocar("status", "--json").stdout)
     assert (status["arm"], status["state"], status["lease"]) == ("PSM1", OperatingState.ENABLED, None)
@@ -69,7 +69,7 @@ def test_enable_home_move_and_status(served, trocar):
 def test_relative_moves_start_at_the_goal(served, trocar):
     trocar("move", "-j", "roll=0.25")
     trocar("move", "-j", "roll=0.5", "--relative")
-    assert served.core.messages[-1]["position"][3] == pytest.approx(0.75)
+    assert served.core.messages[-1]["vector"][3] == pytest.approx(0.75)
     trocar("move", "--to", "1,-2,3", "--relative", "--path-speed", "5")
     message = served.core.messages[-1]
     assert message["operation"] == Operation.MOVE_CP
