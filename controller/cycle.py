@@ -44,7 +44,6 @@ _STOPPING, _CLEARING = int(Activity.STOPPING), int(Activity.CLEARING)
 _OFF, _SET_REFERENCE = int(Mode.OFF), int(Mode.SET_REFERENCE)
 _POWERED, _FAULT = int(Status.POWERED), int(Status.FAULT)
 _DISABLE = int(Operation.DISABLE)
-FREE_DAMPING = 0.3  # part of kd that is left while the arm is free: it does not run away
 STOP_CYCLES_AT_END = 2000  # after being asked to end: to come to rest and to see the power go off
 
 _F8, _F8_2D, _POSES = types.float64[::1], types.float64[:, ::1], types.float64[:, :, ::1]
@@ -273,14 +272,11 @@ def run(
         copy_vector(m.goal_velocity, s.goal_velocity)
         copy_vector(m.q, jc.position)
         copy_vector(m.qd, jc.velocity)
-        ease_law(motion, arm, joint_command)
+        ease_law(motion, arm, joint_command, c.free)
         law(arm, law_parameters, sample, joint_command)
         for i in range(MAX_AXES):
             jc.effort[i] *= c.compensation
-            if c.free:
-                jc.kp[i] = 0.0
-                jc.kd[i] *= FREE_DAMPING
-        add_effort(motion, arm, joint_command)
+        add_effort(motion, arm, sample, joint_command, c.free)
 
         # --- guard: the last thing before the wire
         if c.mode != _OFF:
