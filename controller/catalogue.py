@@ -157,9 +157,7 @@ CATALOGUE: dict[Code, Entry] = {
     Code.UNKNOWN_OPERATION: Entry(
         "The daemon does not know this command.", "Use a client of the daemon's own version.", Reaction.NONE
     ),
-    Code.NO_JAW: Entry(
-        "This arm has no jaw.", "Command its joints; `trocar arms` lists them.", Reaction.NONE
-    ),
+    Code.NO_JAW: Entry("This arm has no jaw.", "Command its joints; `trocar arms` lists them.", Reaction.NONE),
     Code.ESTOP: Entry(
         "The emergency stop was pressed.", "Make sure that it is safe, release the button, then enable.", Reaction.S0
     ),

@@ -154,7 +154,17 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
     driver = make_driver(config, arm, str(run_dir.port) if config.rig else config.driver.port)
     device = driver.open()
     try:
-        arguments = [psm.forward, psm.forward_jacobian, psm.inverse, start, advance, laws.joint_pd, driver.receive, driver.transmit, *parts]
+        arguments = [
+            psm.forward,
+            psm.forward_jacobian,
+            psm.inverse,
+            start,
+            advance,
+            laws.joint_pd,
+            driver.receive,
+            driver.transmit,
+            *parts,
+        ]
         arguments += [arm.record, parameters, time, barrier, driver.link, ring.header, ring.slots]
         arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["trajectories"]]
         arguments += [state["guard"], state["feedback"], state["command"], state["joint_command"]]

@@ -124,8 +124,8 @@ def run(
     """Run the cycle until `clock.stop` is set and the arm is at rest without power; return the cycles run.
 
     The first eleven arguments are the parts, then the arm and the law's parameters; all records are arrays of one
-    element, but for `slots` (the ring's), `messages` (the mailbox's) and `trajectories` (the arm's and the jaw's). Nothing here allocates, raises or calls
-    Python.
+    element, but for `slots` (the ring's), `messages` (the mailbox's) and `trajectories` (the arm's and the jaw's).
+    Nothing here allocates, raises or calls Python.
     """
     a = arm[0]
     c = core[0]

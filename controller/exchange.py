@@ -191,9 +191,7 @@ class CoreLink:
                     self.refused.append((sender, verdict, command))
         return samples
 
-    def post(
-        self, operation: Operation, args: Arguments, *, sent_ns: int = 0, sender: bytes | None = None
-    ) -> int:
+    def post(self, operation: Operation, args: Arguments, *, sent_ns: int = 0, sender: bytes | None = None) -> int:
         """Send a command to the core and return its id, or 0 when the mailbox is full.
 
         Args:

@@ -103,7 +103,11 @@ MESSAGE = np.dtype(
         ("sent_ns", "i8"),  # CLOCK_MONOTONIC of the sender
         ("group", "i8"),  # Group, of joint commands
         ("n_axes", "i8"),  # how many entries of `vector` the sender gave
-        ("vector", "f8", (MAX_AXES,)),  # *_j?: rad, m, their rates, N·m, N; the jaw last. *_cv: twist, *_cf: wrench, (6,)
+        (
+            "vector",
+            "f8",
+            (MAX_AXES,),
+        ),  # *_j?: rad, m, their rates, N·m, N; the jaw last. *_cv: twist, *_cf: wrench, (6,)
         ("pose", "f8", (4, 4)),  # *_cp: T_base_tip; *_cr: a relative pose
         ("frame", "i8"),  # Frame, of *_cr, *_cv, *_cf
         ("speed", "f8"),  # move_*: part of the limits, ]0, 1]; speed ratio: the same

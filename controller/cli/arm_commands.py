@@ -83,9 +83,7 @@ def move(
     ] = None,
     pose: Annotated[
         str | None,
-        typer.Option(
-            "--pose", help="Goal of the tip: mm, and a rotation vector in degrees.", metavar="X,Y,Z,RX,RY,RZ"
-        ),
+        typer.Option("--pose", help="Goal of the tip: mm, and a rotation vector in degrees.", metavar="X,Y,Z,RX,RY,RZ"),
     ] = None,
     via: Annotated[
         list[str] | None,

@@ -4,8 +4,6 @@ Position, velocity and acceleration of the set-point go on without a step from o
 starts from the three as they are. Only a raw stream (`servo_jp`, `servo_cp`) may step in velocity, within its limit.
 """
 
-import math
-
 from numba.core import types
 
 from controller.catalogue import Code
@@ -44,9 +42,7 @@ _SAMPLE, _F8_2D, _POSES = array_of(SAMPLE), types.float64[:, ::1], types.float64
 _f8, _i8 = types.float64, types.int64
 _INVERSE, _FORWARD_JACOBIAN = types.FunctionType(INVERSE), types.FunctionType(FORWARD_JACOBIAN)
 
-ADVANCE = _i8(
-    _MOTION, _PATH, _TRAJECTORY, _ARM, _FORWARD_JACOBIAN, _INVERSE, _SAMPLE, _i8, _F8_2D, _POSES
-)
+ADVANCE = _i8(_MOTION, _PATH, _TRAJECTORY, _ARM, _FORWARD_JACOBIAN, _INVERSE, _SAMPLE, _i8, _F8_2D, _POSES)
 """advance(motion, path, trajectories, arm, forward_jacobian, inverse, sample, group, scratch, poses)."""
 
 
@@ -175,7 +171,8 @@ def _advance_stream(motion: Array, trajectory: Array, arm: Array, group: int, sc
 def _speed_allowed(motion: Array, arm: Array, i: int, v: float, scale: float) -> float:
     """Return how fast an axis may go in the direction of v, so that it can stop before its limit.
 
-    It may brake with `scale` times its acceleration and scale^2 times its jerk, as `begin_stop` lets it. What an axis can lose within a period is always allowed: else it would never quite arrive on a limit.
+    It may brake with `scale` times its acceleration and scale^2 times its jerk, as `begin_stop` lets it. What an axis
+    can lose within a period is always allowed: else it would never quite arrive on a limit.
     """
     a = arm[0]
     q, T = motion[0].q[i], motion[0].period
@@ -271,7 +268,7 @@ def _advance_velocity(
                 dq, v, acceleration = 0.0, 0.0, 0.0
         if m.smooth[group] and not m.stopping[group]:
             end = m.q[i] + dq + stop_displacement(v, acceleration, a_max, j_max)
-            if end > a.position_max[i] and end > m.q[i] or end < a.position_min[i] and end < m.q[i]:
+            if (end > a.position_max[i] and end > m.q[i]) or (end < a.position_min[i] and end < m.q[i]):
                 dq, v, acceleration = velocity_step(m.qd[i], m.qdd[i], 0.0, a_max, j_max, T)
         m.q[i] += dq
         m.qd[i] = v
@@ -361,9 +358,7 @@ def _advance_path(
             x, limits = scratch[2], scratch[3]
             x[0], x[1], x[2], x[3], x[4] = p.u, p.rate, p.acceleration, p.u_end, 0.0
             limits[0], limits[1], limits[2] = min(k * p.v_max, p.v_path), k * p.a_max, k * p.j_max
-            status = plan(
-                trajectory, 1, x[0:1], x[1:2], x[2:3], x[3:4], x[4:5], limits[0:1], limits[1:2], limits[2:3]
-            )
+            status = plan(trajectory, 1, x[0:1], x[1:2], x[2:3], x[3:4], x[4:5], limits[0:1], limits[1:2], limits[2:3])
             if status != 0:
                 begin_stop(motion, arm, _ARM_GROUP)
                 return _PATH_FAILED

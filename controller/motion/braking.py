@@ -1,7 +1,7 @@
 """Changing a velocity and stopping, within limits of acceleration and jerk: closed forms for one coordinate.
 
-The time-optimal way from (v, a) to (v1, 0) under |a| <= a_max, |j| <= j_max is that of a double integrator with the jerk
-as its input and |a| bounded: bang-bang with one switch, and a stay at the bound between (A. E. Bryson, Y.-C. Ho,
+The time-optimal way from (v, a) to (v1, 0) under |a| <= a_max, |j| <= j_max is that of a double integrator with the
+jerk as its input and |a| bounded: bang-bang with one switch, and a stay at the bound between (A. E. Bryson, Y.-C. Ho,
 "Applied Optimal Control", 1975, section 3.9). Planned anew from each state on the way it gives the same way again, so
 nothing is stored: each cycle takes one step of it.
 """
@@ -9,18 +9,19 @@ nothing is stored: each cycle takes one step of it.
 import math
 
 from numba.core import types
+from numba.core.types.containers import UniTuple
 
 from kinematics.compiled import kernel
 
 __all__ = ["braking_speed", "stop_displacement", "velocity_step"]
 
 _f8 = types.float64
-_3, _5 = types.UniTuple(_f8, 3), types.UniTuple(_f8, 5)
+_3, _5 = UniTuple(_f8, 3), UniTuple(_f8, 5)
 
 
 @kernel(_5(_f8, _f8, _f8, _f8))
 def _phases(v: float, a: float, a_max: float, j_max: float) -> tuple[float, float, float, float, float]:
-    """Return (jerk, time) of the first phase, the time at constant acceleration, (jerk, time) of the last: to v = a = 0.
+    """Return (jerk, time) of the first phase, the time of the stay, (jerk, time) of the last: to v = a = 0.
 
     An acceleration beyond a_max is brought back at full jerk.
     """
@@ -97,7 +98,7 @@ def braking_speed(distance: float, a_max: float, j_max: float) -> float:
     """
     if distance <= 0.0:
         return 0.0
-    speed = (distance * distance * j_max) ** (1.0 / 3.0)
+    speed: float = (distance * distance * j_max) ** (1.0 / 3.0)
     if speed <= a_max * a_max / j_max:
         return speed
     ramp = 0.5 * a_max * a_max / j_max

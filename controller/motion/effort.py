@@ -1,4 +1,4 @@
-"""Efforts that a client asks for, put on top of the control law's command; and the arm let free, which asks for none."""
+"""Efforts that a client asks for, on top of the control law's command; and the arm let free, which asks for none."""
 
 from numba.core import types
 

@@ -92,7 +92,7 @@ MOTION = np.dtype(
 )
 
 SCRATCH = (24, MAX_AXES)
-"""Shape of the working memory of the kernels here and in the cycle: the first 20 rows are theirs, the rest the cycle's."""
+"""Shape of the working memory: the first 20 rows are the motion's, the rest the cycle's."""
 
 MAX_STOP_SCALE = 1024.0
 ROUNDING = 1e-9  # rad or m: of where a stop ends

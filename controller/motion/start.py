@@ -5,7 +5,6 @@ The checks come first, so that a refused command leaves the motion as it was.
 
 import math
 
-import numpy as np
 from numba.core import types
 
 from controller.catalogue import Code
@@ -80,9 +79,9 @@ def _form_code(message: Array, arm: Array) -> int:
         return _NO_JAW
     if not (msg.timeout_s >= 0.0 and math.isfinite(msg.timeout_s)):
         return _BAD_PARAMETER
-    if VERB[op] == _MOVE:
-        if not (0.0 < msg.speed <= 1.0 and msg.path_speed >= 0.0 and math.isfinite(msg.path_speed)):
-            return _BAD_PARAMETER
+    is_good = 0.0 < msg.speed <= 1.0 and msg.path_speed >= 0.0 and math.isfinite(msg.path_speed)
+    if VERB[op] == _MOVE and not is_good:
+        return _BAD_PARAMETER
     if not IS_CARTESIAN[op]:
         if msg.group == _JAW:
             if msg.n_axes != 1:

@@ -1,4 +1,4 @@
-"""From what the tip shall do to what the joints shall: twists by the damped inverse Jacobian, wrenches by its transpose."""
+"""What the joints shall do for the tip: twists by the damped inverse Jacobian, wrenches by its transpose."""
 
 import math
 

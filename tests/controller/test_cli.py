@@ -79,7 +79,9 @@ def test_relative_moves_start_at_the_goal(served, trocar):
 
 
 def test_a_path_has_its_points_and_the_jaw_beside_it(served, trocar):
-    result = trocar("move", "--to", "10,0,0", "--via", "0,5,0", "--via", "5,5,0", "-r", "--blend", "2", "--jaw", "30deg")
+    result = trocar(
+        "move", "--to", "10,0,0", "--via", "0,5,0", "--via", "5,5,0", "-r", "--blend", "2", "--jaw", "30deg"
+    )
     assert result.exit_code == 0, result.output
     message = served.core.messages[-1]
     assert (message["operation"], message["n_via"], message["blend"]) == (Operation.MOVE_CP, 2, pytest.approx(2e-3))

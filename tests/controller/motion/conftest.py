@@ -47,9 +47,7 @@ def _run(
         now += 1_000_000
         sample[0].t_ns = now
         for group in range(2):
-            code = advance(
-                motion, path, trajectories, arm, forward_jacobian, inverse, sample, group, scratch, poses
-            )
+            code = advance(motion, path, trajectories, arm, forward_jacobian, inverse, sample, group, scratch, poses)
             if code == WAITING:
                 code = start(motion, path, arm, forward, inverse, next_message, message, now, scratch, poses)
             ends[k, group] = code

@@ -10,7 +10,6 @@ from controller.mailbox import IS_CARTESIAN, QUANTITY, VERB, Frame, Group, Opera
 from controller.motion.setpoint import Mode
 from telemetry.sample import MAX_AXES
 
-
 JUMPY = settings(max_examples=25, deadline=None)
 SLOW = settings(max_examples=12, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
