@@ -16,6 +16,7 @@ from enum import IntEnum
 
 import numpy as np
 from numba.core import types
+from numba.core.types import UniTuple  # type: ignore[attr-defined]
 
 from controller.motion.axis_profile import (
     NO_DIP,
@@ -25,7 +26,15 @@ from controller.motion.axis_profile import (
     far_motion,
     far_motion_lasting,
     far_times,
-    pulse,
+)
+from controller.motion.pieces import (
+    MAX_AXES,
+    MAX_PIECES,
+    TRAJECTORY,
+    begin_axis,
+    end_axis,
+    evaluate,
+    put_piece,
 )
 from kinematics.compiled import Array, array_of, kernel
 
@@ -41,9 +50,6 @@ __all__ = [
     "plan_velocity_synchronised",
 ]
 
-MAX_AXES = 8
-MAX_PIECES = 16  # two to come back inside the limits, 13 of a mixture, and the one after the end
-
 
 class Status(IntEnum):
     """Why there is no plan."""
@@ -56,128 +62,17 @@ class Status(IntEnum):
     UNSOLVED = 5  # no duration was found that suits all axes; the trajectory is empty
 
 
-PIECE = np.dtype(
-    [
-        ("t", "f8"),  # s since the start of the trajectory; from here to the next piece's t the jerk is j
-        ("p", "f8"),
-        ("v", "f8"),
-        ("a", "f8"),
-        ("j", "f8"),
-    ],
-    align=True,
-)
-
-AXIS = np.dtype(
-    [
-        ("n", "i8"),  # pieces before the end; pieces[n] is what follows it: on at the target velocity
-        ("now", "i8"),  # the piece that `evaluate` was in last
-        ("duration", "f8"),  # s
-        ("pieces", PIECE, (MAX_PIECES,)),
-    ],
-    align=True,
-)
-
-# What the planner knows of an axis, in units of its jerk limit, mirrored by `side` such that its fastest motion is a
-# far one. First what it was asked, as it was given.
-WORK = np.dtype(
-    [
-        ("p_start", "f8"),
-        ("v_start", "f8"),
-        ("a_start", "f8"),
-        ("p_end", "f8"),
-        ("v_end", "f8"),
-        ("j_max", "f8"),
-        ("brake_jerk", "f8"),  # sign, not mirrored
-        ("brake_time", "f8"),
-        ("brake_hold", "f8"),
-        ("side", "f8"),
-        ("v0", "f8"),  # after the brake
-        ("a0", "f8"),
-        ("v1", "f8"),
-        ("d", "f8"),
-        ("v_max", "f8"),
-        ("a_max", "f8"),
-        ("close", "f8"),  # distances that differ by less are taken as equal
-        ("late", "f8"),  # s: and durations
-        ("fixed", "f8"),  # s, brake included: a duration that the axis can take, by the motion that follows
-        ("turn", "f8"),  # 1: it is a far motion; -1: it is one in the mirror
-        ("rise", "f8"),
-        ("cruise", "f8"),
-        ("dip", "f8"),
-    ],
-    align=True,
-)
-
-TRAJECTORY = np.dtype(
-    [
-        ("n_axes", "i8"),
-        ("duration", "f8"),  # s, of the slowest axis
-        ("axes", AXIS, (MAX_AXES,)),
-        ("work", WORK, (MAX_AXES,)),
-        ("mix_time", "f8", (2, 8)),  # the two motions that are mixed: when each jerk ends,
-        ("mix_jerk", "f8", (2, 8)),  # and the jerk
-    ],
-    align=True,
-)
-
 _T, _V, _f8, _i8 = array_of(TRAJECTORY), types.float64[:], types.float64, types.int64
-_POINT = types.Tuple((_i8, _f8, _f8, _f8, _f8))  # number of a piece, and t, p, v, a where it begins
 _OK, _NOT_FINITE, _BAD_LIMITS = int(Status.OK), int(Status.NOT_FINITE), int(Status.BAD_LIMITS)
 _TOO_FAST, _BAD_AXES, _UNSOLVED = int(Status.TARGET_TOO_FAST), int(Status.BAD_AXES), int(Status.UNSOLVED)
 _SIXTH = 1.0 / 6.0
 _SAME = 1e-12  # relative: distances and velocities that differ by less are taken as equal
 _AT_ONCE = 1e-10  # relative: durations that differ by less are taken as equal
-_ROUNDING = 1e-15  # relative: what a few roundings may come to
+_SET_HIGH = 1e5  # limits further beyond what a motion reaches say nothing about its size
+_ROUNDING = 2e-15  # relative: what a few roundings may come to
 
 
-@kernel(_POINT(_T, _i8, _i8, _f8, _f8, _f8, _f8, _f8, _f8))
-def _put(
-    trajectory: Array, i: int, n: int, t: float, p: float, v: float, a: float, duration: float, jerk: float
-) -> tuple[int, float, float, float, float]:
-    """Write piece n of an axis, which begins in (t, p, v, a); return the same of the next one.
-
-    A piece too short to make a difference to the time is overwritten by the next.
-    """
-    piece = trajectory[0].axes[i].pieces[n]
-    piece.t = t
-    piece.p = p
-    piece.v = v
-    piece.a = a
-    piece.j = jerk
-    duration = max(duration, 0.0)
-    end = t + duration
-    p += duration * (v + duration * (0.5 * a + duration * jerk * _SIXTH))
-    v += duration * (a + 0.5 * duration * jerk)
-    return n + int(end > t), end, p, v, a + duration * jerk
-
-
-@kernel(_POINT(_T, _i8))
-def _begin(trajectory: Array, i: int) -> tuple[int, float, float, float, float]:
-    """Return where an axis begins to plan, after the pieces that lead a start outside the limits back."""
-    work = trajectory[0].work[i]
-    n, t, p, v, a = 0, 0.0, work.p_start, work.v_start, work.a_start
-    if work.brake_time + work.brake_hold > 0.0:
-        n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, work.brake_time, work.brake_jerk * work.j_max)
-        n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, work.brake_hold, 0.0)
-    return n, t, p, v, a
-
-
-@kernel(types.void(_T, _i8, _i8, _f8, _f8, _f8))
-def _finish(trajectory: Array, i: int, n: int, duration: float, p: float, v: float) -> None:
-    """End an axis exactly in (p, v, 0): what rounding left over is not carried on."""
-    axis = trajectory[0].axes[i]
-    axis.n = n
-    axis.now = 0
-    axis.duration = duration
-    end = axis.pieces[n]
-    end.t = duration
-    end.p = p
-    end.v = v
-    end.a = 0.0
-    end.j = 0.0
-
-
-@kernel(types.void(_T, _i8, types.UniTuple(_f8, 7), _f8, _f8, _f8, _f8))
+@kernel(types.void(_T, _i8, UniTuple(_f8, 7), _f8, _f8, _f8, _f8))
 def _write(
     trajectory: Array,
     i: int,
@@ -189,18 +84,18 @@ def _write(
 ) -> None:
     """Write an axis: the jerks jerk_1, 0, -jerk_1, 0 and -jerk_2, 0, jerk_2, with a cruise between."""
     t1, t2, t3, t4, t5, t6, t7 = times
-    n, t, p, v, a = _begin(trajectory, i)
-    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t1, jerk_1)
-    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t2, 0.0)
-    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t3, -jerk_1)
+    n, t, p, v, a = begin_axis(trajectory, i)
+    n, t, p, v, a = put_piece(trajectory, i, n, t, p, v, a, t1, jerk_1)
+    n, t, p, v, a = put_piece(trajectory, i, n, t, p, v, a, t2, 0.0)
+    n, t, p, v, a = put_piece(trajectory, i, n, t, p, v, a, t3, -jerk_1)
     if t4 > 0.0:
         # It is there but for rounding, and a long cruise would multiply what is off.
-        n, t, p, v, a = _put(trajectory, i, n, t, p, v_cruise, 0.0, t4, 0.0)
-    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t5, -jerk_2)
-    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t6, 0.0)
-    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, t7, jerk_2)
+        n, t, p, v, a = put_piece(trajectory, i, n, t, p, v_cruise, 0.0, t4, 0.0)
+    n, t, p, v, a = put_piece(trajectory, i, n, t, p, v, a, t5, -jerk_2)
+    n, t, p, v, a = put_piece(trajectory, i, n, t, p, v, a, t6, 0.0)
+    n, t, p, v, a = put_piece(trajectory, i, n, t, p, v, a, t7, jerk_2)
     work = trajectory[0].work[i]
-    _finish(trajectory, i, n, duration, work.p_end, work.v_end)
+    end_axis(trajectory, i, n, duration, work.p_end, work.v_end)
 
 
 @kernel(types.void(_T, _i8))
@@ -262,7 +157,7 @@ def _write_mixture(trajectory: Array, i: int, duration: float) -> float:
     rise_1, cruise_1, dip_1, d_far = far_motion_lasting(v0, a0, v1, free, v_max, a_max)
     rise_2, cruise_2, dip_2, d_near = far_motion_lasting(-v0, -a0, -v1, free, v_max, a_max)
     d_near = -d_near
-    close = work.close + _ROUNDING * v_max * free
+    close = work.close + _ROUNDING * (abs(d_near) + abs(d_far))
     turn = 0.0
     if d < d_near - close:
         turn = -1.0
@@ -274,7 +169,7 @@ def _write_mixture(trajectory: Array, i: int, duration: float) -> float:
         work.turn = turn
         work.fixed = t_brake + free
         if work.fixed > duration:
-            return work.fixed
+            return float(work.fixed)
         _write_fixed(trajectory, i)
         return duration
     share = 1.0
@@ -282,20 +177,20 @@ def _write_mixture(trajectory: Array, i: int, duration: float) -> float:
         share = min(max((d - d_near) / (d_far - d_near), 0.0), 1.0)
     _list_jerks(trajectory, i, 0, 1.0, rise_1, cruise_1, dip_1, free)
     _list_jerks(trajectory, i, 1, -1.0, rise_2, cruise_2, dip_2, free)
-    n, t, p, v, a = _begin(trajectory, i)
+    n, t, p, v, a = begin_axis(trajectory, i)
     done = 0.0
     k_1, k_2 = 0, 0
     while k_1 < 7 and k_2 < 7:
         t_1, t_2 = trajectory[0].mix_time[0, k_1], trajectory[0].mix_time[1, k_2]
         jerk = share * trajectory[0].mix_jerk[0, k_1] + (1.0 - share) * trajectory[0].mix_jerk[1, k_2]
         end = min(t_1, t_2)
-        n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, end - done, work.side * work.j_max * jerk)
+        n, t, p, v, a = put_piece(trajectory, i, n, t, p, v, a, end - done, work.side * work.j_max * jerk)
         done = end
         if t_1 <= end:
             k_1 += 1
         if t_2 <= end:
             k_2 += 1
-    _finish(trajectory, i, n, duration, work.p_end, work.v_end)
+    end_axis(trajectory, i, n, duration, work.p_end, work.v_end)
     return duration
 
 
@@ -342,7 +237,7 @@ def _solve(
     # A plan made on the way of another must not turn back because rounding has put the end a hair's breadth too near.
     # What rounding did to the velocities changes the duration by that over the peak acceleration.
     off = _ROUNDING * (abs(v0) + 0.5 * a0 * a0 + abs(v1))
-    if abs(v1 - v_left) <= _SAME * v_max + off:
+    if abs(v1 - v_left) <= _SAME * abs(v1) + off + min(_ROUNDING * v_max, _SET_HIGH * off):
         v1 = v_left
     side, shortest, d_direct, peak = direct(v0, a0, v1, a_max)
     turn = 1.0
@@ -355,12 +250,14 @@ def _solve(
     v1 *= turn
     side *= turn
     work.v0, work.a0, work.v1, work.d, work.v_max, work.a_max = v0, a0, v1, turn * d, v_max, a_max
-    # Of the axis, not of the way that is left: what was near enough once must still be so a little later.
-    scale_time = a_max + v_max / a_max
-    close = _SAME * (scale * (abs(p0) + abs(p1)) + v_max * scale_time) + _ROUNDING * v_max * shortest
-    close += abs(v1) * off / max(peak, np.sqrt(off), 1e-150)
+    # By the target, not by the way that is left: what was near enough once must still be so a little later.
+    speed = abs(v1)
+    time_to_stop = min(2.0 * np.sqrt(speed), speed / a_max + a_max)
+    size = scale * (abs(p0) + abs(p1)) + speed * time_to_stop
+    close = _SAME * size + _ROUNDING * min(v_max * (a_max + v_max / a_max), _SET_HIGH * size) + off * shortest
+    close += speed * off / max(peak, np.sqrt(off), 1e-150)
     work.close = close
-    work.late = _AT_ONCE * scale_time
+    work.late = _AT_ONCE * time_to_stop
     if abs(d - d_direct) <= close:
         work.fixed = t_brake + shortest
         work.rise = 0.0
@@ -401,7 +298,8 @@ def _solve_all(
             return _TOO_FAST
     for i in range(n_axes):
         _solve(trajectory, i, p0[i], v0[i], a0[i], p1[i], v1[i], v_max[i], a_max[i], j_max[i])
-        if not np.isfinite(trajectory[0].work[i].fixed):
+        work = trajectory[0].work[i]
+        if not np.isfinite(work.d + work.close + work.fixed):
             return _NOT_FINITE
     return _OK
 
@@ -544,11 +442,11 @@ def _write_velocity(trajectory: Array, i: int, duration: float) -> None:
         c = 0.5 * a0 * a0 - change
         b = -2.0 * c / (free - a0 + np.sqrt(max(0.0, (free - a0) * (free - a0) - 4.0 * c)))
     jerk = side * work.j_max
-    n, t, p, v, a = _begin(trajectory, i)
-    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, abs(b - a0), np.copysign(jerk, jerk * (b - a0)))
-    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, free - abs(b - a0) - abs(b), 0.0)
-    n, t, p, v, a = _put(trajectory, i, n, t, p, v, a, abs(b), np.copysign(jerk, -jerk * b))
-    _finish(trajectory, i, n, duration, p, work.v_end)
+    n, t, p, v, a = begin_axis(trajectory, i)
+    n, t, p, v, a = put_piece(trajectory, i, n, t, p, v, a, abs(b - a0), np.copysign(jerk, jerk * (b - a0)))
+    n, t, p, v, a = put_piece(trajectory, i, n, t, p, v, a, free - abs(b - a0) - abs(b), 0.0)
+    n, t, p, v, a = put_piece(trajectory, i, n, t, p, v, a, abs(b), np.copysign(jerk, -jerk * b))
+    end_axis(trajectory, i, n, duration, p, work.v_end)
 
 
 @kernel(_i8(_T, _i8, _V, _V, _V, _V, _V, _V))
@@ -599,33 +497,3 @@ def plan_velocity_synchronised(
     trajectory[0].n_axes = n_axes
     trajectory[0].duration = duration
     return _OK
-
-
-@kernel(types.void(_T, _f8, _V, _V, _V))
-def evaluate(trajectory: Array, t: float, p: Array, v: Array, a: Array) -> None:
-    """Write where all axes are at a time: before 0 at the start, after the end going on at the target velocity.
-
-    Each axis remembers its piece: the search is short where time goes on in small steps, in either direction.
-
-    Args:
-        trajectory: TRAJECTORY.
-        t: s since the start.
-        p: Positions, of which the first n_axes are overwritten.
-        v: Velocities, likewise.
-        a: Accelerations, likewise.
-    """
-    record = trajectory[0]
-    t = max(t, 0.0)
-    for i in range(record.n_axes):
-        axis = record.axes[i]
-        n = axis.now
-        while n < axis.n and t >= axis.pieces[n + 1].t:
-            n += 1
-        while n > 0 and t < axis.pieces[n].t:
-            n -= 1
-        axis.now = n
-        piece = axis.pieces[n]
-        dt = t - piece.t
-        p[i] = piece.p + dt * (piece.v + dt * (0.5 * piece.a + dt * piece.j * _SIXTH))
-        v[i] = piece.v + dt * (piece.a + 0.5 * dt * piece.j)
-        a[i] = piece.a + dt * piece.j
