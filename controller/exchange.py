@@ -161,7 +161,7 @@ class CoreLink:
         """The command that the busy arm carries out, or 0."""
         if self.newest is None or not self.newest["is_busy"][0]:
             return 0
-        return int(self.newest["motion_id"][0])
+        return int(self.newest["motion_id"][0]) or int(self.newest["jaw_motion_id"][0])
 
     @property
     def samples_lost(self) -> int:

@@ -199,6 +199,20 @@ def test_an_effort_that_pushes_at_a_limit_is_kept_from_it(daemon, arm):
     assert arm.operating_state().state == OperatingState.ENABLED
 
 
+def test_a_free_arm_carries_its_weight_drifts_slowly_and_is_caught_by_a_hold(daemon, arm):
+    first = arm.measured_js()
+    arm.free()
+    arm.sleep(1.0)
+    drift = np.abs(arm.measured_js().position - first.position)
+    assert (drift < [0.15, 0.15, 0.03, 0.1, 0.1, 0.1, 0.1]).all()
+    assert (drift[:2] > 1e-4).any()  # nothing holds it
+    arm.hold().wait()
+    arm.sleep(0.2)
+    seen = samples_since(daemon, first.sequence)
+    assert not seen["event"].any()
+    np.testing.assert_allclose(arm.measured_js().position, arm.setpoint_js().position, atol=5e-3)
+
+
 def test_a_new_move_takes_over_at_once_and_the_old_one_is_told(arm):
     old = arm.move_jp([0.8, -0.2, 0.12, 0.3, 0.4, -0.3])
     arm.sleep(0.4)
