@@ -44,6 +44,7 @@ class Code(IntEnum):
     ESTOP_PRESSED = 19
     DEVICE_FAULT_REMAINS = 20
     UNKNOWN_OPERATION = 21
+    NO_JAW = 22
     BAD_LAW_PARAMETER = 40
 
     ESTOP = 100
@@ -136,13 +137,13 @@ CATALOGUE: dict[Code, Entry] = {
         Reaction.NONE,
     ),
     Code.PATH_BLOCKED: Entry(
-        "The straight line to the goal leaves the workspace or needs a jump of the joints.",
+        "The path to the goal leaves the workspace or needs a jump of the joints.",
         "Go round by way of intermediate poses, or use move_jp.",
         Reaction.NONE,
     ),
     Code.BAD_PARAMETER: Entry(
         "A parameter is outside its range.",
-        "speed is in ]0, 1], path_speed and timeout are positive.",
+        "speed and speed ratio are in ]0, 1]; path_speed and timeout are positive; via points need a blend above 0.",
         Reaction.NONE,
     ),
     Code.LEASED: Entry(
@@ -160,6 +161,7 @@ CATALOGUE: dict[Code, Entry] = {
     Code.UNKNOWN_OPERATION: Entry(
         "The daemon does not know this command.", "Use a client of the daemon's own version.", Reaction.NONE
     ),
+    Code.NO_JAW: Entry("This arm has no jaw.", "Command its joints; `trocar arms` lists them.", Reaction.NONE),
     Code.BAD_LAW_PARAMETER: Entry(
         "A parameter of the control law is unknown, not finite or of another size; none was changed.",
         "`trocar law show` lists them.",
@@ -252,7 +254,7 @@ CATALOGUE: dict[Code, Entry] = {
         "The client that streamed set-points did not come back.", "Restart the client, then enable.", Reaction.S1
     ),
     Code.PATH_FAILED: Entry(
-        "The straight line could not be followed to its end; the arm holds.",
+        "The motion could not be followed to its end; the arm holds.",
         "Go round by way of intermediate poses, or use move_jp.",
         Reaction.S2,
     ),

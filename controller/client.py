@@ -10,80 +10,64 @@
         arm.move_jp(q).wait()
 
 Commands go to the gateway; what is measured is read from the sample ring in shared memory, so a query costs
-microseconds and never waits. Positions are rad or m with one entry per axis, the jaw last; poses are T_base_tip.
+microseconds and never waits. Positions are rad or m with one entry per axis, the jaw last; poses are T_base_tip, and
+relative poses, twists and wrenches are in the axes of the base unless the tip's are asked for.
 """
 
 import math
 import sys
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from controller.catalogue import Code
+from controller.arguments import checked_matrices, checked_matrix, checked_six, checked_vector
+from controller.arm_view import ArmView, JointState, OperatingStatus, PeriodStatistics, Pose, Twist, Wrench
 from controller.commands import (
     Accepted,
     Advance,
     Empty,
+    FrameName,
+    JointEffort,
     JointGoal,
+    JointVelocity,
     LawParameters,
-    LawStatus,
     Outcome,
     PoseGoal,
+    SpeedRatio,
     Status,
     Wait,
 )
+from controller.commands import Twist as TwistArguments
+from controller.commands import Wrench as WrenchArguments
 from controller.connection import Connection
-from controller.errors import ArmFault, CommandTimeout, Preempted, StaleData
-from controller.run_dir import AxisInfo, find_daemon
-from telemetry.ring_file import newest_record, open_ring
+from controller.errors import ArmFault, CommandTimeout, NoJaw, Preempted
+from controller.jaw import Jaw
+from controller.mailbox import MAX_VIA
+from controller.run_dir import find_daemon
+from telemetry.ring_file import open_ring
 from telemetry.sample import SAMPLE, MotionStatus, OperatingState
 
-__all__ = ["Arm", "JointState", "Motion", "OperatingStatus", "Pose"]
-
-Vector = NDArray[np.float64]
+__all__ = [
+    "Arm",
+    "Jaw",
+    "JointState",
+    "Motion",
+    "OperatingStatus",
+    "PeriodStatistics",
+    "Pose",
+    "Twist",
+    "Wrench",
+]
 
 STATE_TIMEOUT = 15.0  # s of the arm's time for enable and the like
-STALE = 1.0  # s
+BLEND = 0.005  # m
 EMPTY = Empty()
-
-
-class JointState(NamedTuple):
-    """Joints at one moment: one entry per axis, the jaw last."""
-
-    position: Vector
-    """rad or m."""
-    velocity: Vector
-    """rad/s or m/s."""
-    effort: Vector
-    """N·m or N."""
-    t: float
-    """s, CLOCK_MONOTONIC; in lock-step the arm's own time."""
-    sequence: int
-
-
-class Pose(NamedTuple):
-    """The tip at one moment."""
-
-    T: Vector
-    """T_base_tip, 4 x 4, m."""
-    t: float
-    sequence: int
-
-
-class OperatingStatus(NamedTuple):
-    """CRTK's operating state, and the fault."""
-
-    state: OperatingState
-    is_homed: bool
-    is_busy: bool
-    fault: Code | int
-    """Code.OK where there is none."""
 
 
 class Motion:
@@ -137,7 +121,7 @@ class Motion:
         return self._outcome
 
 
-class Arm:
+class Arm(ArmView):
     """One arm, as a client sees it.
 
     One Arm may be used from several threads, each waiting for its own. The first command takes the lease; a thread in
@@ -153,13 +137,12 @@ class Arm:
     """
 
     def __init__(self, name: str | None = "PSM1", *, take: bool = False, client_name: str | None = None) -> None:
-        self._run_dir, self._daemon = find_daemon(name)
-        self.name = self._daemon.arm
-        self._ring = open_ring(self._run_dir.samples, SAMPLE)
-        self._n = len(self._daemon.axes)
+        self._run_dir, daemon = find_daemon(name)
+        ring = open_ring(self._run_dir.samples, SAMPLE)
+        connection = Connection(self._run_dir, daemon, client_name or _program_name())
+        super().__init__(daemon, ring, connection)
         self._take = take
-        self._connection = Connection(self._run_dir, self._daemon, client_name or _program_name())
-        self._finalizer = weakref.finalize(self, Connection.close, self._connection)
+        self._finalizer = weakref.finalize(self, Connection.close, connection)
         self.status()  # in lock-step: there is a sample from here on
 
     def __enter__(self) -> "Arm":
@@ -226,43 +209,187 @@ class Arm:
         """Let the arm be moved by hand, its weight compensated; a motion or `hold` ends it."""
         self._connection.ask("free", EMPTY, Accepted, take=self._take)
 
+    def set_speed_ratio(self, ratio: float) -> None:
+        """Let moves and interpolated streams use a part of the limits, ]0, 1]; a motion under way is planned anew.
+
+        It multiplies the `speed` of a move, and stays until it is set again, whoever commands the arm.
+        """
+        self._connection.ask("set_speed_ratio", SpeedRatio(ratio=ratio), Accepted, take=self._take)
+
+    @property
+    def jaw(self) -> Jaw:
+        """The jaw, which moves on commands of its own beside the arm's.
+
+        Raises:
+            NoJaw: (an AttributeError) This arm has none.
+        """
+        if self._n == self._daemon.n_joints:
+            names = ", ".join(axis.name for axis in self._daemon.axes)
+            raise NoJaw(f"{self.name} has no jaw: all of its axes ({names}) move the tip.")
+        return Jaw(self, self._daemon.n_joints)
+
+    # --- moves: planned to rest; they return when the motion is accepted
+
     def move_jp(self, q: ArrayLike, speed: float = 1.0) -> Motion:
-        """Move to a joint position on a straight line in joint space, and stop there.
+        """Move to a joint position and stop there: the fastest motion within the joints' limits, all ending together.
+
+        It begins at once from whatever the arm does: position, velocity and acceleration go on without a step.
 
         Args:
-            q: Goal, one entry per axis, rad or m.
+            q: Goal, rad or m: one entry per axis, or without the jaw, which then goes on by itself.
             speed: Part of the joints' limits, in ]0, 1].
 
         Raises:
             CommandRefused: With code, cause and remedy, as outside a joint's limits.
             LeaseHeld: Another client commands the arm.
         """
-        return self._motion("move_jp", JointGoal(position=_vector(q), speed=speed))
+        return self._motion("move_jp", JointGoal(position=checked_vector(q), speed=speed))
 
-    def move_cp(self, T: ArrayLike, speed: float = 1.0, path_speed: float | None = None) -> Motion:
-        """Move the tip to a pose on a straight line, and stop there; the jaw stays.
+    def move_jr(self, dq: ArrayLike, speed: float = 1.0) -> Motion:
+        """Move by some joint angles or lengths from the present set-point, and stop there."""
+        return self._motion("move_jr", JointGoal(position=checked_vector(dq), speed=speed))
+
+    def move_cp(
+        self,
+        T: ArrayLike,
+        speed: float = 1.0,
+        path_speed: float | None = None,
+        *,
+        via: Sequence[ArrayLike] = (),
+        blend: float = BLEND,
+        jaw: float | None = None,
+    ) -> Motion:
+        """Move the tip to a pose on a straight line, and stop there.
 
         Args:
             T: Goal T_base_tip, 4 x 4, m.
-            speed: Part of the limits, in ]0, 1].
+            speed: Part of the limits of the tip and of the joints, in ]0, 1].
             path_speed: m/s of the tip at the most; None: as the limits allow.
+            via: At most 15 poses on the way. The tip goes straight from one to the next and rounds the corners.
+            blend: m. How far from such a corner the tip may stay.
+            jaw: rad. Where the jaw runs to along the path; None: it goes on by itself.
         """
-        return self._motion("move_cp", PoseGoal(pose=_matrix(T), speed=speed, path_speed=path_speed or 0.0))
+        goal = PoseGoal(
+            pose=checked_matrix(T),
+            speed=speed,
+            path_speed=path_speed or 0.0,
+            via=checked_matrices(via, MAX_VIA),
+            blend=blend,
+            jaw=jaw,
+        )
+        return self._motion("move_cp", goal)
+
+    def move_cr(
+        self,
+        T: ArrayLike,
+        speed: float = 1.0,
+        path_speed: float | None = None,
+        *,
+        frame: FrameName = "base",
+        jaw: float | None = None,
+    ) -> Motion:
+        """Move the tip by a pose from the present set-point, on a straight line.
+
+        Args:
+            T: 4 x 4. In the frame "base" its translation is added and its rotation turns the tip about the base's axes;
+                in the frame "tip" it is T_tip_goal.
+            speed: As for `move_cp`.
+            path_speed: Likewise.
+            frame: Which of the two.
+            jaw: As for `move_cp`.
+        """
+        pose, along = checked_matrix(T), path_speed or 0.0
+        return self._motion("move_cr", PoseGoal(pose=pose, speed=speed, path_speed=along, frame=frame, jaw=jaw))
+
+    # --- servo: streams, taken in the next cycle as they are
 
     def servo_jp(self, q: ArrayLike, *, timeout: float = 0.0) -> None:
         """Stream a joint set-point, taken in the next cycle. Does not wait.
 
-        A refusal is raised by the next `servo_*`, `sleep` or other command; `hold` and `stop` go through regardless.
+        A refusal is raised by the next stream command, `sleep` or other command; `hold` and `stop` go through
+        regardless.
 
         Args:
-            q: One entry per axis, rad or m; near the set-point.
+            q: rad or m, near the set-point: one entry per axis, or without the jaw, which then goes on by itself.
             timeout: s after which the stream counts as silent and the arm holds; 0: as configured.
         """
-        self._connection.send("servo_jp", JointGoal(position=_vector(q), timeout=timeout), take=self._take)
+        self._stream("servo_jp", JointGoal(position=checked_vector(q), timeout=timeout))
+
+    def servo_jr(self, dq: ArrayLike, *, timeout: float = 0.0) -> None:
+        """Stream changes of the joints, from the set-point or from the same stream's newest target."""
+        self._stream("servo_jr", JointGoal(position=checked_vector(dq), timeout=timeout))
+
+    def servo_jv(self, qd: ArrayLike, *, timeout: float = 0.0) -> None:
+        """Stream joint velocities, rad/s or m/s, approached at the joints' acceleration.
+
+        Above the limits all are scaled down alike. A joint slows down before its limit and stops on it.
+        """
+        self._stream("servo_jv", JointVelocity(velocity=checked_vector(qd, "a joint velocity"), timeout=timeout))
+
+    def servo_jf(self, effort: ArrayLike, *, timeout: float = 0.0) -> None:
+        """Stream joint efforts, N·m or N, on top of the weight's compensation; clamped to the limits.
+
+        The set-point follows the measured joints. An effort fades as a joint reaches its velocity limit or nears its
+        position limit, from which it is kept 2 % of its range away.
+        """
+        self._stream("servo_jf", JointEffort(effort=checked_vector(effort, "a joint effort"), timeout=timeout))
 
     def servo_cp(self, T: ArrayLike, *, timeout: float = 0.0) -> None:
         """Stream a tip pose, as `servo_jp`."""
-        self._connection.send("servo_cp", PoseGoal(pose=_matrix(T), timeout=timeout), take=self._take)
+        self._stream("servo_cp", PoseGoal(pose=checked_matrix(T), timeout=timeout))
+
+    def servo_cr(self, T: ArrayLike, *, frame: FrameName = "base", timeout: float = 0.0) -> None:
+        """Stream changes of the tip's pose; frames as for `move_cr`."""
+        self._stream("servo_cr", PoseGoal(pose=checked_matrix(T), frame=frame, timeout=timeout))
+
+    def servo_cv(self, twist: ArrayLike, *, frame: FrameName = "base", timeout: float = 0.0) -> None:
+        """Stream a twist of the tip, [linear, angular], m/s and rad/s, in the axes of the base or of the tip."""
+        args = TwistArguments(twist=checked_six(twist, "a twist"), frame=frame, timeout=timeout)
+        self._stream("servo_cv", args)
+
+    def servo_cf(self, wrench: ArrayLike, *, frame: FrameName = "base", timeout: float = 0.0) -> None:
+        """Stream a wrench for the tip to exert, [force, moment], N and N·m; as `servo_jf`."""
+        args = WrenchArguments(wrench=checked_six(wrench, "a wrench"), frame=frame, timeout=timeout)
+        self._stream("servo_cf", args)
+
+    # --- interpolate: slow streams, which the arm follows smoothly
+
+    def interpolate_jp(self, q: ArrayLike, *, timeout: float = 0.0) -> None:
+        """Stream joint positions, 4 to 200 a second, that the arm follows within its limits of velocity to jerk.
+
+        It passes each target at the stream's own velocity; when the stream stops, the arm returns to the last target.
+        """
+        self._stream("interpolate_jp", JointGoal(position=checked_vector(q), timeout=timeout))
+
+    def interpolate_jr(self, dq: ArrayLike, *, timeout: float = 0.0) -> None:
+        """Stream changes of the joints, slowly; from the newest target."""
+        self._stream("interpolate_jr", JointGoal(position=checked_vector(dq), timeout=timeout))
+
+    def interpolate_jv(self, qd: ArrayLike, *, timeout: float = 0.0) -> None:
+        """Stream joint velocities, slowly: each is approached within the limits of acceleration and jerk."""
+        self._stream("interpolate_jv", JointVelocity(velocity=checked_vector(qd, "a joint velocity"), timeout=timeout))
+
+    def interpolate_jf(self, effort: ArrayLike, *, timeout: float = 0.0) -> None:
+        """Stream joint efforts, slowly: each rises to its limit in 0.1 s at the fastest."""
+        self._stream("interpolate_jf", JointEffort(effort=checked_vector(effort, "a joint effort"), timeout=timeout))
+
+    def interpolate_cp(self, T: ArrayLike, *, timeout: float = 0.0) -> None:
+        """Stream tip poses, slowly; between them the joints move smoothly, the tip nearly straight."""
+        self._stream("interpolate_cp", PoseGoal(pose=checked_matrix(T), timeout=timeout))
+
+    def interpolate_cr(self, T: ArrayLike, *, frame: FrameName = "base", timeout: float = 0.0) -> None:
+        """Stream changes of the tip's pose, slowly; frames as for `move_cr`."""
+        self._stream("interpolate_cr", PoseGoal(pose=checked_matrix(T), frame=frame, timeout=timeout))
+
+    def interpolate_cv(self, twist: ArrayLike, *, frame: FrameName = "base", timeout: float = 0.0) -> None:
+        """Stream twists of the tip, slowly: the joints approach each within their acceleration and jerk."""
+        args = TwistArguments(twist=checked_six(twist, "a twist"), frame=frame, timeout=timeout)
+        self._stream("interpolate_cv", args)
+
+    def interpolate_cf(self, wrench: ArrayLike, *, frame: FrameName = "base", timeout: float = 0.0) -> None:
+        """Stream wrenches for the tip to exert, slowly."""
+        args = WrenchArguments(wrench=checked_six(wrench, "a wrench"), frame=frame, timeout=timeout)
+        self._stream("interpolate_cf", args)
 
     # --- the control law
 
@@ -278,72 +405,7 @@ class Arm:
         numbers = {name: np.asarray(value, dtype=np.float64).tolist() for name, value in values.items()}
         self._connection.ask("set_law_parameters", LawParameters(values=numbers), Accepted, take=self._take)
 
-    def law(self) -> LawStatus:
-        """Return the control law: name, file, parameters as the cycle has them now, time that a call takes."""
-        law = self.status().law
-        if law is None:
-            self._connection.check_daemon()
-            raise StaleData(
-                f"{self.name} has said nothing of its law yet: its core has not begun. See `trocar status`."
-            )
-        return law
-
-    # --- queries: the newest sample
-
-    def measured_js(self) -> JointState:
-        """Return where the joints are."""
-        return self._joint_state("measured_position", "measured_velocity", "measured_effort")
-
-    def setpoint_js(self) -> JointState:
-        """Return where the joints shall be at the next cycle; the effort is the feed-forward."""
-        return self._joint_state("setpoint_position", "setpoint_velocity", "setpoint_effort")
-
-    def goal_js(self) -> JointState:
-        """Return where the present motion ends; velocity and effort are zero."""
-        return self._joint_state("goal_position", None, None)
-
-    def measured_cp(self) -> Pose:
-        """Return where the tip is."""
-        return self._pose("measured_pose")
-
-    def setpoint_cp(self) -> Pose:
-        """Return where the tip shall be at the next cycle."""
-        return self._pose("setpoint_pose")
-
-    def goal_cp(self) -> Pose:
-        """Return where the tip will be when the present motion has ended."""
-        return self._pose("goal_pose")
-
-    def operating_state(self) -> OperatingStatus:
-        """Return state, homed, busy and the fault."""
-        sample = self.sample()
-        fault = int(sample["fault"])
-        known: Code | int = Code(fault) if fault in Code.__members__.values() else fault
-        return OperatingStatus(
-            OperatingState(int(sample["state"])), bool(sample["is_homed"]), bool(sample["is_busy"]), known
-        )
-
-    def configuration_js(self) -> list[AxisInfo]:
-        """Return the axes: name, type and limits."""
-        return list(self._daemon.axes)
-
-    def sample(self) -> Any:  # noqa: ANN401
-        """Return a copy of the whole newest sample, a record of dtype telemetry.sample.SAMPLE.
-
-        Raises:
-            StaleData: It is more than a second old.
-            DaemonLost: The daemon has gone or was restarted.
-        """
-        record = newest_record(self._ring)
-        if record is None:
-            self._connection.check_daemon()
-            raise StaleData(f"{self.name} has given no sample yet: its cycle has not begun. See `trocar status`.")
-        if not self._daemon.lockstep:
-            age = (time.monotonic_ns() - int(record["t_ns"][0])) * 1e-9
-            if age > STALE:
-                self._connection.check_daemon()
-                raise StaleData(f"the newest sample of {self.name} is {age:.1f} s old: its cycle stands still.")
-        return record[0]
+    # --- the daemon
 
     def status(self) -> Status:
         """Return the daemon's state for people: lease, fault, settings, scheduling, recorder."""
@@ -384,34 +446,14 @@ class Arm:
     def _wait(self, wait: Wait) -> Outcome:
         return self._connection.ask("wait", wait, Outcome, again=True, patience=math.inf)
 
-    def _motion(self, op: str, args: Empty | JointGoal | PoseGoal) -> Motion:
+    def _motion(self, op: str, args: msgspec.Struct) -> Motion:
         return Motion(self, self._connection.ask(op, args, Accepted, take=self._take), op)
+
+    def _stream(self, op: str, args: msgspec.Struct) -> None:
+        self._connection.send(op, args, take=self._take)
 
     def _state_command(self, op: str) -> None:
         self._motion(op, EMPTY).wait(STATE_TIMEOUT)
-
-    def _joint_state(self, position: str, velocity: str | None, effort: str | None) -> JointState:
-        sample, n = self.sample(), self._n
-        q, qd, tau = (sample[name][:n].copy() if name else np.zeros(n) for name in (position, velocity, effort))
-        return JointState(q, qd, tau, int(sample["t_ns"]) * 1e-9, int(sample["sequence"]))
-
-    def _pose(self, name: str) -> Pose:
-        sample = self.sample()
-        return Pose(sample[name].copy(), int(sample["t_ns"]) * 1e-9, int(sample["sequence"]))
-
-
-def _vector(q: ArrayLike) -> list[float]:
-    vector = np.asarray(q, dtype=np.float64)
-    if vector.ndim != 1:
-        raise ValueError(f"a joint position of shape {vector.shape} was given: give one number per axis")
-    return [float(value) for value in vector]
-
-
-def _matrix(T: ArrayLike) -> list[list[float]]:
-    matrix = np.asarray(T, dtype=np.float64)
-    if matrix.shape != (4, 4):
-        raise ValueError(f"a pose of shape {matrix.shape} was given: give a 4 x 4 homogeneous matrix T_base_tip")
-    return [[float(value) for value in row] for row in matrix]
 
 
 def _state_set(states: Iterable[OperatingState]) -> int:

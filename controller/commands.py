@@ -4,13 +4,13 @@ A client sends a `Request` and gets one `Reply` with the same number. The gatewa
 means, and whether it may be carried out, is decided in one place, the cycle. docs/commands.md describes each.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from controller.catalogue import CATALOGUE, Code
-from controller.mailbox import Operation
+from controller.mailbox import MAX_VIA, VERB, Operation
 from telemetry.sample import MAX_AXES
 
 __all__ = [
@@ -20,12 +20,16 @@ __all__ = [
     "QUERIES",
     "Accepted",
     "Advance",
+    "Arguments",
     "Client",
     "Empty",
     "Explanation",
+    "FrameName",
     "Heartbeat",
     "Holder",
+    "JointEffort",
     "JointGoal",
+    "JointVelocity",
     "LawParameters",
     "LawStatus",
     "Outcome",
@@ -33,8 +37,11 @@ __all__ = [
     "Refusal",
     "Reply",
     "Request",
+    "SpeedRatio",
     "Status",
+    "Twist",
     "Wait",
+    "Wrench",
     "explain",
 ]
 
@@ -69,25 +76,60 @@ class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No arguments."""
 
 
-class JointGoal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """move_jp, servo_jp: one entry per axis, the jaw last."""
+FrameName = Literal["base", "tip"]
+JointVector = Annotated[list[float], Meta(max_length=MAX_AXES)]
+TipVector = Annotated[list[float], Meta(min_length=6, max_length=6)]
+Matrix = Annotated[list[Annotated[list[float], Meta(min_length=4, max_length=4)]], Meta(min_length=4, max_length=4)]
+"""Rows of a 4 x 4 homogeneous matrix, m."""
 
-    position: Annotated[list[float], Meta(max_length=MAX_AXES)]
-    """rad or m."""
+
+class JointGoal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """servo, interpolate, move; jp and jr: one entry per axis, the jaw last or left out."""
+
+    position: JointVector
+    """rad or m; jr: to be added."""
     speed: float = 1.0
     """move: part of the joints' limits, in ]0, 1]."""
     timeout: float = 0.0
-    """s. servo: the stream is stale after so long; 0: as the daemon's configuration says."""
+    """s. Streams: stale after so long; 0: as the daemon's configuration says."""
+    jaw: bool = False
+    """It is for the jaw alone: one entry."""
+
+
+class JointVelocity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """servo_jv, interpolate_jv."""
+
+    velocity: JointVector
+    """rad/s or m/s."""
+    timeout: float = 0.0
+    jaw: bool = False
+
+
+class JointEffort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """servo_jf, interpolate_jf."""
+
+    effort: JointVector
+    """N·m or N."""
+    timeout: float = 0.0
+    jaw: bool = False
 
 
 class PoseGoal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """move_cp, servo_cp: where the tip should be."""
+    """servo, interpolate, move; cp and cr: where the tip should be."""
 
-    pose: Annotated[list[Annotated[list[float], Meta(min_length=4, max_length=4)]], Meta(min_length=4, max_length=4)]
-    """T_base_tip, rows of a 4 x 4 homogeneous matrix, m."""
+    pose: Matrix
+    """cp: T_base_tip; cr: a relative pose."""
+    frame: FrameName = "base"
+    """cr: in which axes it is relative."""
     speed: float = 1.0
     path_speed: float = 0.0
-    """m/s along the line at the most; 0: as the limits allow."""
+    """m/s along the path at the most; 0: as the limits allow."""
+    via: Annotated[list[Matrix], Meta(max_length=MAX_VIA)] = []
+    """move_cp: T_base_tip on the way."""
+    blend: float = 0.0
+    """m. How far from a via point the path may stay."""
+    jaw: float | None = None
+    """move: rad, where the jaw runs to along the path."""
     timeout: float = 0.0
 
 
@@ -95,6 +137,36 @@ class LawParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """set_law_parameters: those that change, by name; all of them take effect in one cycle."""
 
     values: dict[str, float | list[float]]
+
+
+class Twist(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """servo_cv, interpolate_cv."""
+
+    twist: TipVector
+    """[linear, angular] of the tip, m/s and rad/s."""
+    frame: FrameName = "base"
+    """In whose axes."""
+    timeout: float = 0.0
+
+
+class Wrench(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """servo_cf, interpolate_cf."""
+
+    wrench: TipVector
+    """[force, moment] that the tip exerts, N and N·m."""
+    frame: FrameName = "base"
+    timeout: float = 0.0
+
+
+class SpeedRatio(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """set_speed_ratio."""
+
+    ratio: float
+    """Of moves and interpolated streams, in ]0, 1]."""
+
+
+Arguments = Empty | JointGoal | JointVelocity | JointEffort | PoseGoal | Twist | Wrench | SpeedRatio | LawParameters
+"""What belongs to a command."""
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -233,22 +305,25 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The Struct that belongs to the request: Accepted, Outcome, Status; nil for the others."""
 
 
-COMMANDS: dict[str, tuple[Operation, type[Empty] | type[JointGoal] | type[PoseGoal] | type[LawParameters]]] = {
-    "enable": (Operation.ENABLE, Empty),
-    "disable": (Operation.DISABLE, Empty),
-    "pause": (Operation.PAUSE, Empty),
-    "resume": (Operation.RESUME, Empty),
-    "home": (Operation.HOME, Empty),
-    "unhome": (Operation.UNHOME, Empty),
-    "hold": (Operation.HOLD, Empty),
-    "free": (Operation.FREE, Empty),
-    "move_jp": (Operation.MOVE_JP, JointGoal),
-    "move_cp": (Operation.MOVE_CP, PoseGoal),
-    "servo_jp": (Operation.SERVO_JP, JointGoal),
-    "servo_cp": (Operation.SERVO_CP, PoseGoal),
-    "set_law_parameters": (Operation.SET_LAW_PARAMETERS, LawParameters),
+_FORMS: dict[str, type[Arguments]] = {
+    "jp": JointGoal,
+    "jr": JointGoal,
+    "jv": JointVelocity,
+    "jf": JointEffort,
+    "cp": PoseGoal,
+    "cr": PoseGoal,
+    "cv": Twist,
+    "cf": Wrench,
+}
+
+COMMANDS: dict[str, tuple[Operation, type[Arguments]]] = {
+    operation.name.lower(): (operation, _FORMS[operation.name[-2:].lower()] if VERB[operation] else Empty)
+    for operation in Operation
+    if operation not in (Operation.SPEED_RATIO, Operation.SET_LAW_PARAMETERS)
 }
 """Requests that go to the cycle, by name."""
+COMMANDS["set_speed_ratio"] = (Operation.SPEED_RATIO, SpeedRatio)
+COMMANDS["set_law_parameters"] = (Operation.SET_LAW_PARAMETERS, LawParameters)
 
 QUERIES = ("wait", "advance", "status", "stop", "heartbeat", "release")
 """Requests that the gateway answers; `stop` makes it send a hold and then a disable."""

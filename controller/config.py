@@ -113,10 +113,12 @@ class MotionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What becomes of a motion whose servo stream falls silent."""
+    """What becomes of a motion whose stream falls silent."""
 
     timeout: Annotated[float, Meta(ge=0.002, le=5.0)] = 0.05
     """s. Then the arm holds and is paused; a stream may ask for less."""
+    interpolate_timeout: Annotated[float, Meta(ge=0.002, le=5.0)] = 0.3
+    """s. The same for streams that the controller interpolates, which are slower."""
     dead: Annotated[float, Meta(ge=0.01, le=60.0)] = 0.5
     """s. Then its motors go off."""
 
@@ -252,8 +254,9 @@ def check_config(config: Config, source: str = "the configuration") -> None:
         allowed = f"at least two periods, {2 * cycle.period:g} s"
         remedy = "One late command must not stop the arm: raise it, or shorten cycle.period"
         raise _error(source, "driver.watchdog", driver.watchdog, allowed, remedy)
-    if stream.dead <= stream.timeout:
-        allowed = f"more than stream.timeout, {stream.timeout:g} s"
+    longest = max(stream.timeout, stream.interpolate_timeout)
+    if stream.dead <= longest:
+        allowed = f"more than stream.timeout and stream.interpolate_timeout, {longest:g} s"
         raise _error(
             source, "stream.dead", stream.dead, allowed, "The arm holds first, its motors go off later: raise it"
         )

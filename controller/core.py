@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from controller import clock
-from controller.activities import CORE
+from controller.activity import CORE
 from controller.clock import CLOCK, LOCKSTEP
 from controller.config import Config
 from controller.cycle import run
@@ -29,14 +29,16 @@ from controller.laws.joint_pd import make_gains
 from controller.laws.law import LAW_STATE
 from controller.laws.parameters import SHARED
 from controller.mailbox import MAILBOX, MESSAGE
+from controller.motion.advance import advance
 from controller.motion.path import PATH
-from controller.motion.profile import PROFILE
 from controller.motion.setpoint import MOTION, SCRATCH
+from controller.motion.start import start
+from controller.motion.trajectory import TRAJECTORY
 from controller.realtime import Rights, hold_cpus_awake, lock_memory, take_cpu_and_priority
 from controller.run_dir import RunDir, write_atomically
 from drivers.bridge import AxisSettings, BridgeDriver
 from drivers.driver import COMMAND, FEEDBACK, DeviceInfo, Driver, DriverError
-from kinematics.compiled import Array, prepare
+from kinematics.compiled import Array, Part, prepare
 from kinematics.description import ArmDescription, load_arm
 from kinematics.kernels import bound_record, kernels_of
 from telemetry.ring import open_ring
@@ -90,7 +92,6 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
             ("core", CORE),
             ("motion", MOTION),
             ("path", PATH),
-            ("profile", PROFILE),
             ("guard", GUARD),
             ("feedback", FEEDBACK),
             ("command", COMMAND),
@@ -104,7 +105,8 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
         )
     }
     records["scratch"] = np.zeros(SCRATCH)
-    records["poses"] = np.zeros((2, 4, 4))
+    records["poses"] = np.zeros((3, 4, 4))
+    records["trajectories"] = np.zeros(2, TRAJECTORY)
 
     core = records["core"][0]
     core["period"] = period
@@ -118,8 +120,10 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
     motion = records["motion"][0]
     motion["period"] = period
     for limit in msgspec.structs.fields(type(config.motion)):
-        motion[limit.name] = getattr(config.motion, limit.name)
+        motion["tip_limits"][limit.name] = getattr(config.motion, limit.name)
+    motion["speed_ratio"] = 1.0
     motion["stream_timeout_max_ns"] = round(config.stream.timeout * 1e9)
+    motion["interpolate_timeout_max_ns"] = round(config.stream.interpolate_timeout * 1e9)
 
     guard = records["guard"][0]
     guard["n_axes"] = n
@@ -178,14 +182,15 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
         else (clock.wait_real, clock.now_real, clock.finish_real)
     )
     driver = make_driver(config, arm, str(run_dir.port) if config.rig else config.driver.port)
-    pluggable = [kernels.forward, kernels.inverse, law.call, driver.receive, driver.transmit, *parts]
+    pluggable: list[Part] = [kernels.forward, kernels.forward_jacobian, kernels.inverse, start, advance, law.call]
+    pluggable += [driver.receive, driver.transmit, *parts]
     prepare(run, *pluggable)  # before a device waits for commands, and not under real-time priority
     device = driver.open()
     try:
         arguments = [*pluggable, bound_record(arm), state["gains"], arm.record, state["law_state"], shared]
         arguments += [state["law_sample"], state["law_command"]]
         arguments += [time, barrier, driver.link, ring.header, ring.slots]
-        arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["profile"]]
+        arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["trajectories"]]
         arguments += [state["guard"], state["feedback"], state["command"], state["joint_command"]]
         arguments += [state["message"], state["next_message"], state["sample"], state["scratch"], state["poses"]]
         return _run_cycle(run_dir, config, device, arguments, lockstep=lockstep)

@@ -10,17 +10,7 @@ the same code on the real clock and in lock-step.
 import numpy as np
 from numba.core import types
 
-from controller.activities import (
-    CORE,
-    Activity,
-    arrive,
-    device_code,
-    fail,
-    react,
-    report_ended,
-    supervise,
-    take_command,
-)
+from controller.activity import CORE, Activity, is_busy, report_ended
 from controller.catalogue import Code, Reaction
 from controller.clock import CLOCK, FINISH, LOCKSTEP, NOW, WAIT
 from controller.guard import GUARD, JOINT_COMMAND, REACTIONS, arm_guard, check_command, check_feedback, check_stream
@@ -28,13 +18,18 @@ from controller.laws.joint_pd import GAINS, joint_pd
 from controller.laws.law import LAW, LAW_STATE, call_law, set_parameters
 from controller.laws.parameters import SHARED
 from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Operation
+from controller.motion.advance import ADVANCE, ARRIVED, WAITING
+from controller.motion.effort import add_effort, ease_law
 from controller.motion.path import PATH
-from controller.motion.profile import PROFILE
-from controller.motion.setpoint import MOTION, advance, follow, hold_here
-from controller.motion.setpoint import Mode as MotionMode
+from controller.motion.setpoint import MOTION, follow, hold_here, is_streaming
+from controller.motion.start import START
+from controller.motion.trajectory import TRAJECTORY
+from controller.orders import take_command
+from controller.reactions import device_code, fail, react
 from controller.states import Event
+from controller.supervision import arrive, supervise
 from drivers.driver import COMMAND, FEEDBACK, LINK, RECEIVE, TRANSMIT, Mode, Status
-from kinematics.chain import FORWARD, INVERSE
+from kinematics.chain import FORWARD, FORWARD_JACOBIAN, INVERSE
 from kinematics.compiled import Array, Part, array_of, kernel
 from kinematics.description import ARM
 from kinematics.vectors import copy_matrix, copy_vector, times, transposed_times
@@ -47,14 +42,12 @@ _ENABLED, _PAUSED = int(OperatingState.ENABLED), int(OperatingState.PAUSED)
 _S0 = int(Reaction.S0)
 _OK, _LINK_ERROR, _POWER_LOST = int(Code.OK), int(Code.LINK_ERROR), int(Code.POWER_LOST)
 _STREAM_STALE, _STREAM_DEAD = int(Code.STREAM_STALE), int(Code.STREAM_DEAD)
-_POWERING, _STREAMING = int(Activity.POWERING), int(Activity.STREAMING)
+_POWERING = int(Activity.POWERING)
 _STOPPING, _CLEARING = int(Activity.STOPPING), int(Activity.CLEARING)
-_SERVO = int(MotionMode.SERVO)
 _OFF, _SET_REFERENCE = int(Mode.OFF), int(Mode.SET_REFERENCE)
 _POWERED, _FAULT = int(Status.POWERED), int(Status.FAULT)
 _DISABLE, _SET_PARAMETERS = int(Operation.DISABLE), int(Operation.SET_LAW_PARAMETERS)
 _FAULTED = int(Event.FAULTED)
-FREE_DAMPING = 0.05  # part of kd that is left while the arm is free: it does not run away
 STOP_CYCLES_AT_END = 2000  # after being asked to end: to come to rest and to see the power go off
 
 _F8_2D, _POSES = types.float64[:, ::1], types.float64[:, :, ::1]
@@ -63,7 +56,10 @@ _F8_2D, _POSES = types.float64[:, ::1], types.float64[:, :, ::1]
 @kernel(
     types.int64(
         types.FunctionType(FORWARD),
+        types.FunctionType(FORWARD_JACOBIAN),
         types.FunctionType(INVERSE),
+        types.FunctionType(START),
+        types.FunctionType(ADVANCE),
         types.FunctionType(LAW),
         types.FunctionType(RECEIVE),
         types.FunctionType(TRANSMIT),
@@ -87,7 +83,7 @@ _F8_2D, _POSES = types.float64[:, ::1], types.float64[:, :, ::1]
         array_of(CORE),
         array_of(MOTION),
         array_of(PATH),
-        array_of(PROFILE),
+        array_of(TRAJECTORY),
         array_of(GUARD),
         array_of(FEEDBACK),
         array_of(COMMAND),
@@ -101,7 +97,10 @@ _F8_2D, _POSES = types.float64[:, ::1], types.float64[:, :, ::1]
 )
 def run(
     forward: Part,
+    forward_jacobian: Part,
     inverse: Part,
+    start: Part,
+    advance: Part,
     law: Part,
     receive: Part,
     transmit: Part,
@@ -125,7 +124,7 @@ def run(
     core: Array,
     motion: Array,
     path: Array,
-    profile: Array,
+    trajectories: Array,
     guard: Array,
     feedback: Array,
     command: Array,
@@ -138,9 +137,9 @@ def run(
 ) -> int:
     """Run the cycle until `clock.stop` is set and the arm is at rest without power; return the cycles run.
 
-    The first eight arguments are the parts, then the arm, joint PD's gains and what belongs to the law; all records are
-    arrays of one element, but for `slots` (the ring's) and `messages` (the mailbox's). Nothing here allocates, raises
-    or calls Python.
+    The first eleven arguments are the parts, then the arm, joint PD's gains and what belongs to the law; all records
+    are arrays of one element, but for `slots` (the ring's), `messages` (the mailbox's) and `trajectories` (the arm's
+    and the jaw's). Nothing here allocates, raises or calls Python.
     """
     a = arm[0]
     c = core[0]
@@ -150,7 +149,7 @@ def run(
     jc = joint_command[0]
     dc = command[0]
     n = a.n_axes
-    x, y, T = scratch[6], scratch[7], poses[0]
+    x, y, T = scratch[20], scratch[21], poses[0]
     stop_cycles = 0
     age = 0
 
@@ -195,12 +194,12 @@ def run(
         powered = c.state == _ENABLED or c.state == _PAUSED
         if lost != _OK:
             if powered or c.activity != 0:
-                react(core, motion, path, profile, arm, sample, lost, scratch)
+                react(core, motion, arm, sample, lost)
         elif f.status & _FAULT and c.activity != _CLEARING:
             if powered or c.activity != 0:
-                react(core, motion, path, profile, arm, sample, device_code(f.fault), scratch)
+                react(core, motion, arm, sample, device_code(f.fault))
         elif powered and not f.status & _POWERED:
-            react(core, motion, path, profile, arm, sample, _POWER_LOST, scratch)
+            react(core, motion, arm, sample, _POWER_LOST)
 
         # --- one command
         tail = np.int64(mailbox[0].tail)
@@ -216,10 +215,10 @@ def run(
                     core,
                     motion,
                     path,
-                    profile,
                     arm,
                     forward,
                     inverse,
+                    start,
                     sample,
                     feedback,
                     message,
@@ -234,10 +233,10 @@ def run(
             core,
             motion,
             path,
-            profile,
             arm,
             forward,
             inverse,
+            start,
             guard,
             sample,
             feedback,
@@ -247,35 +246,50 @@ def run(
             poses,
         )
         if code != _OK:
-            fail(core, motion, path, profile, arm, sample, code, scratch)
+            fail(core, motion, arm, sample, code)
 
         # --- the set-point
-        s.stream_age_ns = t_ns - m.stream_ns if m.stream_ns > 0 else 0
-        if m.mode == _SERVO:
-            code = check_stream(s.stream_age_ns, m.stream_timeout_ns, c.stream_dead_ns)
-            if code != _OK:
-                react(core, motion, path, profile, arm, sample, _STREAM_STALE, scratch)
-        elif c.state == _PAUSED and c.fault == _STREAM_STALE and s.stream_age_ns > c.stream_dead_ns:
-            react(core, motion, path, profile, arm, sample, _STREAM_DEAD, scratch)
+        s.stream_age_ns = 0
+        for group in range(2):
+            if m.stream_ns[group] > 0:
+                age_ns = t_ns - m.stream_ns[group]
+                if is_streaming(motion, group):
+                    s.stream_age_ns = max(s.stream_age_ns, age_ns)
+                    if check_stream(age_ns, m.stream_timeout_ns[group], c.stream_dead_ns) != _OK:
+                        c.stale_ns = m.stream_ns[group]
+                        react(core, motion, arm, sample, _STREAM_STALE)
+                elif group == 0:
+                    s.stream_age_ns = age_ns
+        if c.state == _PAUSED and c.fault == _STREAM_STALE and t_ns - c.stale_ns > c.stream_dead_ns:
+            react(core, motion, arm, sample, _STREAM_DEAD)
         powered = c.state == _ENABLED or c.state == _PAUSED
         if c.free or not (powered or c.activity == _POWERING):
             follow(motion, s.measured_position)
             if powered:
-                hold_here(motion)
+                hold_here(motion, arm, 0)
+                hold_here(motion, arm, 1)
             arm_guard(guard, m.q)
         else:
-            code = advance(motion, path, profile, arm, forward, inverse, next_message, scratch, poses)
-            if code == 1:
-                arrive(core)
-            elif code != 0:
-                fail(core, motion, path, profile, arm, sample, code, scratch)
+            for group in range(2):
+                code = advance(
+                    motion, path, trajectories, arm, forward_jacobian, inverse, sample, group, scratch, poses
+                )
+                if code == WAITING:
+                    code = start(motion, path, arm, forward, inverse, next_message, message, t_ns, scratch, poses)
+                elif code == ARRIVED:
+                    arrive(core, group)
+                    code = _OK
+                if code != _OK:
+                    fail(core, motion, arm, sample, code)
 
         # --- control law
         copy_vector(m.q, s.setpoint_position)
         copy_vector(m.qd, s.setpoint_velocity)
         copy_vector(m.goal, s.goal_position)
+        copy_vector(m.goal_velocity, s.goal_velocity)
         copy_vector(m.q, jc.position)
         copy_vector(m.qd, jc.velocity)
+        ease_law(motion, arm, joint_command, c.free)
         copy_vector(s.measured_position, x)
         forward(arm, x, T)
         copy_matrix(T, s.measured_pose)
@@ -288,27 +302,18 @@ def run(
         if law_state[0].enabled and c.is_homed and not stopping and (c.state == _ENABLED or c.state == _PAUSED):
             code = call_law(law, law_arm, law_state, law_shared, sample, joint_command, law_sample, law_command)
             if code != _OK:
-                react(core, motion, path, profile, arm, sample, code, scratch)
+                react(core, motion, arm, sample, code)
         else:
             law_state[0].active = 0
         for i in range(MAX_AXES):
             jc.effort[i] *= c.compensation
-        if c.free:
-            # From here and not by the motor controllers: their set-point runs after the measured joints, and so does
-            # the velocity that they damp against.
-            for i in range(n):
-                x[i] = FREE_DAMPING * jc.kd[i] * f.velocity[i]
-                jc.kp[i] = 0.0
-                jc.kd[i] = 0.0
-            transposed_times(a.actuator_from_joint, x, y, n)
-            for i in range(n):
-                jc.effort[i] -= y[i]
+        add_effort(motion, arm, sample, joint_command, c.free)
 
         # --- guard: the last thing before the wire
         if c.mode != _OFF:
             code = check_command(guard, joint_command, s.measured_position, c.referenced)
             if code != _OK:
-                react(core, motion, path, profile, arm, sample, code, scratch)
+                react(core, motion, arm, sample, code)
                 replaced = False
                 for i in range(n):
                     if jc.position[i] != m.q[i]:  # a NaN differs too
@@ -316,7 +321,8 @@ def run(
                 if replaced and REACTIONS[code] < _S0:
                     # The generator goes on from what is sent, at rest, and the sample says so.
                     copy_vector(jc.position, m.q)
-                    hold_here(motion)
+                    hold_here(motion, arm, 0)
+                    hold_here(motion, arm, 1)
                     copy_vector(m.q, s.setpoint_position)
                     copy_vector(m.qd, s.setpoint_velocity)
                     copy_vector(m.q, x)
@@ -361,10 +367,12 @@ def run(
         copy_vector(dc.effort, s.actuator_effort)
         s.state = c.state
         s.is_homed = c.is_homed
-        s.is_busy = 1 if c.activity != 0 and c.activity != _STREAMING else 0
-        s.mode = m.mode
+        s.is_busy = is_busy(core)
+        s.mode = m.mode[0]
         s.fault = c.fault
         s.motion_id = c.activity_id
+        s.jaw_motion_id = c.jaw_id
+        s.speed_ratio = m.speed_ratio
         copy_vector(m.goal, x)
         forward(arm, x, T)
         copy_matrix(T, s.goal_pose)
@@ -383,10 +391,10 @@ def run(
                     core,
                     motion,
                     path,
-                    profile,
                     arm,
                     forward,
                     inverse,
+                    start,
                     sample,
                     feedback,
                     message,

@@ -296,7 +296,7 @@ class Daemon:
 
     def _describe(self, arm: ArmDescription, epoch: int) -> None:
         record = arm.record[0]
-        limits = ("position_min", "position_max", "velocity_max", "effort_max")
+        limits = ("position_min", "position_max", "velocity_max", "acceleration_max", "jerk_max", "effort_max")
         axes = [
             AxisInfo(name=name, type=kind, **{limit: float(record[limit][i]) for limit in limits})
             for i, (name, kind) in enumerate(zip(arm.axis_names, arm.axis_types, strict=True))
@@ -311,6 +311,7 @@ class Daemon:
             period=self.config.cycle.period,
             description=self.config.arm.description,
             axes=axes,
+            n_joints=arm.n_joints,
             children={name: child.process.pid for name, child in self._children.items() if child.process},
             recording=None if self.recording is None else str(self.recording.absolute()),
             versions={

@@ -13,6 +13,7 @@ __all__ = [
     "DaemonLost",
     "LawError",
     "LeaseHeld",
+    "NoJaw",
     "Preempted",
     "StaleData",
 ]
@@ -44,6 +45,10 @@ class DaemonLost(ControllerError, ConnectionError):  # noqa: N818
 
 class StaleData(ControllerError):  # noqa: N818
     """The newest sample is too old to be acted on."""
+
+
+class NoJaw(ControllerError, AttributeError):  # noqa: N818
+    """This arm has no jaw, so it has no commands for one either."""
 
 
 class CommandTimeout(ControllerError, TimeoutError):  # noqa: N818

@@ -10,8 +10,18 @@ import numpy as np
 from numba.core import types
 
 from controller.clock import GRANT, GRANT_DONE, LOCKSTEP, await_change, tell_change
-from controller.commands import Empty, JointGoal, LawParameters, PoseGoal
-from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Operation
+from controller.commands import (
+    Arguments,
+    JointEffort,
+    JointGoal,
+    JointVelocity,
+    LawParameters,
+    PoseGoal,
+    SpeedRatio,
+    Twist,
+    Wrench,
+)
+from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Frame, Group, Operation
 from controller.outcomes import Outcomes
 from controller.run_dir import GATEWAY_SLOT
 from kinematics.compiled import array_of, kernel, prepare
@@ -62,6 +72,42 @@ def await_grant(lockstep: np.ndarray[Any, Any], timespec: np.ndarray[Any, Any]) 
     if done != lockstep[0].grant and timespec[0] + timespec[1] > 0:
         await_change(lockstep.ctypes.data + GRANT_DONE, done, timespec.ctypes.data)
     return bool(load_acquire(lockstep, "grant_done") == lockstep[0].grant)
+
+
+def _write_arguments(message: np.ndarray[Any, Any], args: Arguments) -> None:
+    """Put a command's arguments into its message."""
+    vector: list[float] = []
+    message["jaw"] = np.nan
+    if isinstance(args, (JointGoal, PoseGoal)):
+        message["speed"] = args.speed
+    if isinstance(args, (JointGoal, JointVelocity, JointEffort)):
+        message["group"] = Group.JAW if args.jaw else Group.ARM
+    if isinstance(args, (PoseGoal, Twist, Wrench)):
+        message["frame"] = Frame[args.frame.upper()]
+    if isinstance(args, JointGoal):
+        vector = args.position
+    elif isinstance(args, JointVelocity):
+        vector = args.velocity
+    elif isinstance(args, JointEffort):
+        vector = args.effort
+    elif isinstance(args, Twist):
+        vector = args.twist
+    elif isinstance(args, Wrench):
+        vector = args.wrench
+    elif isinstance(args, SpeedRatio):
+        message["speed"] = args.ratio
+    elif isinstance(args, PoseGoal):
+        message["pose"][0] = args.pose
+        message["path_speed"] = args.path_speed
+        message["n_via"] = len(args.via)
+        message["blend"] = args.blend
+        if args.via:
+            message["via"][0, : len(args.via)] = args.via
+        if args.jaw is not None:
+            message["jaw"] = args.jaw if np.isfinite(args.jaw) else np.inf  # nan means that there is none
+    message["n_axes"] = len(vector)
+    message["vector"][0, : len(vector)] = vector
+    message["timeout_s"] = getattr(args, "timeout", 0.0)
 
 
 AT_ONCE = np.zeros(2, np.int64)
@@ -118,7 +164,7 @@ class CoreLink:
         """The command that the busy arm carries out, or 0."""
         if self.newest is None or not self.newest["is_busy"][0]:
             return 0
-        return int(self.newest["motion_id"][0])
+        return int(self.newest["motion_id"][0]) or int(self.newest["jaw_motion_id"][0])
 
     @property
     def samples_lost(self) -> int:
@@ -151,7 +197,7 @@ class CoreLink:
     def post(
         self,
         operation: Operation,
-        args: Empty | JointGoal | PoseGoal | LawParameters,
+        args: Arguments,
         *,
         sent_ns: int = 0,
         sender: bytes | None = None,
@@ -170,16 +216,8 @@ class CoreLink:
         message[:] = np.zeros(1, MESSAGE)
         message["operation"] = operation
         message["sent_ns"] = sent_ns
-        if isinstance(args, JointGoal | PoseGoal):
-            message["speed"] = args.speed
-            message["timeout_s"] = args.timeout
-        if isinstance(args, JointGoal):
-            message["n_axes"] = len(args.position)
-            message["position"][0, : len(args.position)] = args.position
-        elif isinstance(args, PoseGoal):
-            message["pose"][0] = args.pose
-            message["path_speed"] = args.path_speed
-        elif isinstance(args, LawParameters):
+        _write_arguments(message, args)
+        if isinstance(args, LawParameters):
             message["parameters"] = math.nan
             message["parameters"][0, : len(parameters or ())] = parameters or ()
         command = post(self._mailbox, message)

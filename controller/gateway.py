@@ -26,12 +26,11 @@ from controller.commands import (
     NOTICE,
     QUERIES,
     Advance,
+    Arguments,
     Empty,
     Heartbeat,
     Holder,
-    JointGoal,
     LawParameters,
-    PoseGoal,
     Refusal,
     Reply,
     Request,
@@ -44,7 +43,7 @@ from controller.exchange import CoreLink, await_grant
 from controller.laws.parameters import pack
 from controller.laws.report import law_parameters
 from controller.lease import Lease
-from controller.mailbox import MAILBOX, Operation
+from controller.mailbox import MAILBOX, VERB, Operation, Verb
 from controller.run_dir import RunDir
 from controller.status import make_status
 from controller.waiting import Advancing, Commanding, FirstSample, Stopping, Waiter, Waiting, refusal
@@ -58,8 +57,7 @@ from telemetry.shared import map_records
 
 __all__ = ["Gateway", "make_publisher"]
 
-MAX_REQUEST = 65_536  # bytes; the largest true request has under 500
-STREAMS = frozenset({Operation.SERVO_JP, Operation.SERVO_CP})
+MAX_REQUEST = 65_536  # bytes; the largest true request has under 3000
 PATIENCE = 5.0  # s: a client that waits asks again every second, so one that does not has gone
 STOP_TIME = 2.0  # s: a stop switches off after so long even if the hold has not come to its end
 POLL_MS = 1  # real time
@@ -231,9 +229,9 @@ class Gateway:
     def _command(self, identity: bytes, request: Request) -> None:
         operation, form = COMMANDS[request.op]
         try:
-            args: Empty | JointGoal | PoseGoal | LawParameters = msgspec.msgpack.decode(request.args, type=form)
+            args: Arguments = msgspec.msgpack.decode(request.args, type=form)
         except msgspec.ValidationError as error:
-            if form is JointGoal and "length" in str(error):
+            if f"length <= {MAX_AXES}" in str(error):
                 detail = f"At most {MAX_AXES} entries fit any arm."
                 self._refuse(identity, request, refusal(Code.WRONG_SIZE, detail))
                 return
@@ -247,13 +245,15 @@ class Gateway:
             except LawError as error:
                 self._refuse(identity, request, refusal(Code.BAD_LAW_PARAMETER, str(error)))
                 return
-        if operation in STREAMS and isinstance(args, JointGoal | PoseGoal):
-            longest = self._config.stream.timeout
-            if args.timeout > longest:
-                detail = f"A stream's timeout of {args.timeout:g} s was asked for; at most {longest:g} s is configured."
+        verb, timeout = VERB[operation], getattr(args, "timeout", 0.0)
+        if verb in (Verb.SERVO, Verb.INTERPOLATE):
+            stream = self._config.stream
+            longest = stream.timeout if verb == Verb.SERVO else stream.interpolate_timeout
+            if timeout > longest:
+                detail = f"A stream's timeout of {timeout:g} s was asked for; at most {longest:g} s is configured."
                 self._refuse(identity, request, refusal(Code.BAD_PARAMETER, detail))
                 return
-            args = msgspec.structs.replace(args, timeout=args.timeout or longest)
+            args = msgspec.structs.replace(args, timeout=timeout or longest)
         sender = None if request.reply else identity
         command = self.link.post(operation, args, sent_ns=request.sent_ns, sender=sender, parameters=parameters)
         if not command:

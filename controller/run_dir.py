@@ -38,6 +38,8 @@ class AxisInfo(msgspec.Struct, frozen=True, kw_only=True):
     position_min: float
     position_max: float
     velocity_max: float
+    acceleration_max: float
+    jerk_max: float
     effort_max: float
 
 
@@ -57,6 +59,8 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """s."""
     description: str
     axes: list[AxisInfo]
+    n_joints: int
+    """Axes that move the tip; they come first. One more is the jaw."""
     children: dict[str, int]
     """Process ids by name."""
     recording: str | None

@@ -52,6 +52,8 @@ SAMPLE = np.dtype(
         ("finished_status", "u4"),  # MotionStatus of the activity that ended in this cycle
         ("finished_id", "u8"),  # the command that had begun it, or 0: none ended
         ("motion_id", "u8"),  # the command that the set-point now acts on
+        ("jaw_motion_id", "u8"),  # the same of the jaw, where it moves on a command of its own
+        ("speed_ratio", "f8"),  # of moves and interpolated streams
         ("stream_age_ns", "i8"),  # since the newest servo command, while streaming
         ("deadline_ns", "i8"),  # when this cycle was due
         ("wakeup_ns", "i8"),  # how late it woke; 0 in lock-step
@@ -68,6 +70,7 @@ SAMPLE = np.dtype(
         ("setpoint_velocity", "f8", (MAX_AXES,)),
         ("setpoint_effort", "f8", (MAX_AXES,)),  # feed-forward, as sent after the guard
         ("goal_position", "f8", (MAX_AXES,)),
+        ("goal_velocity", "f8", (MAX_AXES,)),
         ("actuator_position", "f8", (MAX_AXES,)),
         ("actuator_effort", "f8", (MAX_AXES,)),
         ("measured_pose", "f8", (4, 4)),

@@ -1,4 +1,4 @@
-"""Commands to a running arm: enable, disable, home, pause, resume, hold, stop, move."""
+"""Commands to a running arm: enable, disable, home, pause, resume, hold, stop, move, speed."""
 
 import re
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +8,7 @@ import typer
 from controller.cli.options import ArmOption, TakeOption, connected
 
 if TYPE_CHECKING:
+    from controller.arm_view import Vector
     from controller.client import Arm, Motion
 
 __all__ = ["register"]
@@ -20,7 +21,7 @@ SpeedOption = Annotated[float, typer.Option(min=0.001, max=1.0, help="Part of th
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (enable, disable, home, pause, resume, hold, stop, move):
+    for command in (enable, disable, home, pause, resume, hold, stop, move, speed):
         app.command(rich_help_panel="Command the arm")(command)
 
 
@@ -78,32 +79,70 @@ def move(
         typer.Option("--joint", "-j", help="Goal of one joint; may be repeated.", metavar="NAME=VALUE[deg|mm]"),
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", help="Goal of the tip on a straight line, in mm.", metavar="X,Y,Z")
+        str | None, typer.Option("--to", help="Goal of the tip, in mm; it keeps its orientation.", metavar="X,Y,Z")
+    ] = None,
+    pose: Annotated[
+        str | None,
+        typer.Option("--pose", help="Goal of the tip: mm, and a rotation vector in degrees.", metavar="X,Y,Z,RX,RY,RZ"),
+    ] = None,
+    via: Annotated[
+        list[str] | None,
+        typer.Option("--via", help="Point on the way of the tip, in mm; may be repeated.", metavar="X,Y,Z"),
+    ] = None,
+    blend: Annotated[
+        float, typer.Option("--blend", min=0.001, help="mm from such a point that the tip may stay.")
+    ] = 5.0,
+    jaw: Annotated[
+        str | None,
+        typer.Option("--jaw", help="Goal of the jaw, alone or along with the tip.", metavar="VALUE[deg]"),
     ] = None,
     relative: Annotated[bool, typer.Option("--relative", "-r", help="From the present goal, not absolute.")] = False,
+    frame: Annotated[str, typer.Option("--frame", help="With -r: in whose axes, base or tip.")] = "base",
     speed: SpeedOption = 1.0,
     path_speed: Annotated[
-        float | None, typer.Option("--path-speed", min=0.01, help="mm/s of the tip at the most, with --to.")
+        float | None, typer.Option("--path-speed", min=0.01, help="mm/s of the tip at the most.")
     ] = None,
     arm: ArmOption = None,
     take: TakeOption = False,
 ) -> None:
-    """Move some joints, or the tip. The others stay; so does the tip's orientation. Ctrl-C makes the arm hold.
+    """Move some joints, the tip on straight lines, or the jaw. Ctrl-C makes the arm hold.
 
     Joint values are rad or m, or carry a unit. Example: trocar move -j insertion=120mm -j yaw=10deg
     """
-    if bool(joint) == bool(to):
-        raise typer.BadParameter("give either --joint NAME=VALUE or --to X,Y,Z")
+    of_the_tip = bool(to) + bool(pose)
+    if bool(joint) + of_the_tip > 1 or not (joint or of_the_tip or jaw) or (joint and jaw):
+        raise typer.BadParameter("give one of --joint NAME=VALUE, --to X,Y,Z and --pose; --jaw alone or with the tip's")
+    if via and not of_the_tip:
+        raise typer.BadParameter("it needs a goal, by --to or --pose", param_hint="--via")
+    if frame not in ("base", "tip"):
+        raise typer.BadParameter(f"{frame!r} was given: base or tip", param_hint="--frame")
     with connected(arm, "move", take=take) as connection:
         if joint:
-            q = _joint_goal(connection, joint, relative=relative)
-            motion = connection.move_jp(q, speed)
+            motion = connection.move_jp(_joint_goal(connection, joint, relative=relative), speed)
+        elif of_the_tip:
+            start = connection.goal_cp().T
+            goal = _tip_goal(start, to, pose, relative=relative, frame=frame)
+            points = [_tip_goal(start, text, None, relative=relative, frame=frame) for text in via or ()]
+            angle = None if jaw is None else _jaw_goal(connection, jaw, relative=relative)
+            along = None if path_speed is None else path_speed * 1e-3
+            motion = connection.move_cp(goal, speed, along, via=points, blend=blend * 1e-3, jaw=angle)
         else:
-            T = connection.goal_cp().T
-            tip = _tip_goal(to or "")
-            T[:3, 3] = [old + new if relative else new for old, new in zip(T[:3, 3], tip, strict=True)]
-            motion = connection.move_cp(T, speed, None if path_speed is None else path_speed * 1e-3)
+            motion = connection.jaw.move_jp(_jaw_goal(connection, jaw or "", relative=relative), speed)
         _finish(connection, motion)
+
+
+def speed(
+    ratio: Annotated[
+        float | None, typer.Argument(min=0.001, max=1.0, help="Part of the limits; left out: say what it is.")
+    ] = None,
+    arm: ArmOption = None,
+    take: TakeOption = False,
+) -> None:
+    """Let moves and interpolated streams use a part of the limits, from now on; what moves is slowed or sped up."""
+    with connected(arm, "speed", take=take) as connection:
+        if ratio is not None:
+            connection.set_speed_ratio(ratio)
+        typer.echo(f"{connection.name}: speed ratio {connection.speed_ratio():g}")
 
 
 def _joint_goal(arm: "Arm", settings: list[str], *, relative: bool) -> list[float]:
@@ -126,10 +165,39 @@ def _joint_goal(arm: "Arm", settings: list[str], *, relative: bool) -> list[floa
     return q
 
 
-def _tip_goal(text: str) -> list[float]:
-    if re.fullmatch(rf"{NUMBER},{NUMBER},{NUMBER}", text) is None:
-        raise typer.BadParameter(f"{text!r} was given: write three numbers, e.g. 10,0,-110", param_hint="--to")
-    return [float(number) * 1e-3 for number in text.split(",")]
+def _tip_goal(start: "Vector", to: str | None, pose: str | None, *, relative: bool, frame: str) -> "Vector":
+    """Return T_base_tip for a point or a pose, from where the tip is going now."""
+    import numpy as np
+
+    from kinematics.frames import rotation_from_vector
+
+    option, count = ("--pose", 6) if pose else ("--to", 3)
+    text = pose or to or ""
+    if re.fullmatch(",".join([NUMBER] * count), text) is None:
+        example = "10,0,-110,0,0,90" if pose else "10,0,-110"
+        raise typer.BadParameter(f"{text!r} was given: write {count} numbers, e.g. {example}", param_hint=option)
+    numbers = [float(number) for number in text.split(",")]
+    T = np.eye(4)
+    T[:3, 3] = [1e-3 * number for number in numbers[:3]]
+    if pose:
+        R = np.eye(3)
+        rotation_from_vector(np.radians(numbers[3:]), R)
+        T[:3, :3] = R
+    if relative and frame == "tip":
+        return start @ T
+    if relative:
+        T[:3, 3] += start[:3, 3]
+    if relative or not pose:
+        T[:3, :3] = T[:3, :3] @ start[:3, :3]
+    return T
+
+
+def _jaw_goal(arm: "Arm", text: str, *, relative: bool) -> float:
+    match = re.fullmatch(rf"({NUMBER})(rad|deg|)", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} was given: write an angle, e.g. 0.5 or 30deg", param_hint="--jaw")
+    goal = float(match.group(1)) * UNITS[match.group(2)]
+    return goal + float(arm.jaw.goal_js().position[0]) if relative else goal
 
 
 def _finish(arm: "Arm", motion: "Motion") -> None:

@@ -121,22 +121,20 @@ def _rise_of_distance(
 ) -> float:
     """Return the rise, within (low, high), of the up and down without cruise that covers d.
 
-    With q1, q2 the peak accelerations of the two pulses, dd/d(peak) = (q1 + q2) (1/2 + peak / (q1 q2)). One of them
-    vanishes with the rise, so the search runs on y, rise = y², in which the distance is smooth.
+    With q1, q2 the peak accelerations of the two pulses, dd/d(peak) = (q1 + q2) (1/2 + peak / (q1 q2)). The search goes
+    to the root of the parabola with the same slope and curvature: where both pulses stay at A, that is the solution.
     It begins where the distance, from `low` to `high`, would have its share.
     """
     start = max(v_left, v1)
     rest_1 = start - v_left + a * a
     rest_2 = start - v1
-    y_low = math.sqrt(max(0.0, low))
-    y_high = math.sqrt(max(0.0, high))
-    y = y_low + (y_high - y_low) * max(math.sqrt(math.sqrt(max(share, 0.0))), 1e-9)
+    low = max(low, 0.0)
+    rise = low + (high - low) * max(math.sqrt(max(share, 0.0)), 1e-18)
     cube = a * a * a * _SIXTH
     for _ in range(_ITERATIONS):
-        yy = y * y
-        square_1 = rest_1 + yy
-        square_2 = rest_2 + yy
-        # Half of what the peak accelerations gain with the velocity, times them: 0 once they stay at A.
+        square_1 = rest_1 + rise
+        square_2 = rest_2 + rise
+        # What the peak accelerations gain with the velocity, times them: 0 once they stay at A.
         gain_1, gain_2 = 0.5, 0.5
         hold_1, hold_2 = 0.0, 0.0
         if square_1 > a_max * a_max:
@@ -151,34 +149,32 @@ def _rise_of_distance(
             gain_2 = 0.0
         else:
             q2 = math.sqrt(square_2)
-        peak = start + yy
+        peak = start + rise
         duration = 2.0 * (q1 + q2) - a + hold_1 + hold_2
         lag_1 = q1 * (q1 * (q1 - a) + hold_1 * (1.5 * q1 - a + 0.5 * hold_1)) + cube
         lag_2 = q2 * (q2 * q2 + hold_2 * (1.5 * q2 + 0.5 * hold_2))
         f = peak * duration - lag_1 - lag_2 - d
         if f > 0.0:
-            y_high = y
+            high = rise
         else:
-            y_low = y
-        # Halley's step in y, from the first and second derivative over the peak.
+            low = rise
         inverse = 1.0 / (q1 * q2)
-        share = 0.5 + peak * inverse
-        first = (q1 + q2) * share
-        second = (gain_1 * q2 + gain_2 * q1) * inverse * share
-        second += (q1 + q2) * inverse * (1.0 - peak * inverse * inverse * (gain_1 * q2 * q2 + gain_2 * q1 * q1))
-        slope = 2.0 * y * first
-        bend = 2.0 * first + 4.0 * yy * second
-        fresh = y - 2.0 * f * slope / (2.0 * slope * slope - f * bend)
-        if first <= 0.0 or not (y_low < fresh < y_high):
-            if f == 0.0 or not (y_low < 0.5 * (y_low + y_high) < y_high):
+        ratio = peak * inverse
+        slope = (q1 + q2) * (0.5 + ratio)
+        bend = (gain_1 * q2 + gain_2 * q1) * (0.5 + ratio)
+        bend += (q1 + q2) * (1.0 - ratio * inverse * (gain_1 * q2 * q2 + gain_2 * q1 * q1))
+        step = -2.0 * f / (slope + math.sqrt(max(0.0, slope * slope - 2.0 * f * bend * inverse)))
+        fresh = rise + step
+        if slope <= 0.0 or not (low < fresh < high):
+            fresh = 0.25 * (low + high) + 0.5 * math.sqrt(low * high)  # the mean of what the pulses take
+            if f == 0.0 or not (low < fresh < high):
                 break
-            y = 0.5 * (y_low + y_high)
+            rise = fresh
             continue
-        done = abs(fresh - y) <= 1e-6 * y  # the step is of third order: what is left is rounding
-        y = fresh
-        if done:
+        rise = fresh
+        if abs(step) <= 1e-6 * rise:  # the step is of third order: what is left is rounding
             break
-    return y * y
+    return rise
 
 
 @kernel(_f8(_f8, _f8, _f8, _f8, _f8, _f8, _f8))
@@ -274,8 +270,8 @@ def far_motion(
     rest = d - d_zero
     start = max(v_left, v1)
     rise = v_max - start
-    _, _, t_1, lag_1 = pulse(start - v_left + rise, a, a_max)
-    _, _, t_2, lag_2 = pulse(start - v1 + rise, 0.0, a_max)
+    _, hold_1, t_1, lag_1 = pulse(start - v_left + rise, a, a_max)
+    _, hold_2, t_2, lag_2 = pulse(start - v1 + rise, 0.0, a_max)
     most = v_max * (t_1 + t_2) - lag_1 - lag_2
     if rest >= most:
         cruise = (rest - most) / v_max
@@ -300,8 +296,19 @@ def far_motion(
             dip = _dip_of_distance(v0, a0, v1, d, low, high, a_max)
             _, _, t_2, _ = pulse(v_left - v1, dip, a_max)
             return 0.0, 0.0, dip, -a0 - dip + t_2
-    share = (rest - least) / (most - least)
-    rise = _rise_of_distance(v_left, a, v1, rest, rise_low, rise, share, a_max)
+    solved = False
+    if hold_1 > 0.0 and hold_2 > 0.0:
+        # With both pulses at A the distance is quadratic in the peak; down from V.
+        slope = a_max + 2.0 * v_max / a_max
+        square = slope * slope - 4.0 * (most - rest) / a_max
+        less = rise - 2.0 * (most - rest) / (slope + math.sqrt(max(0.0, square)))
+        lowest = a_max * a_max - min(start - v_left + a * a, start - v1)
+        solved = square > 0.0 and less >= max(lowest, rise_low)
+        if solved:
+            rise = less
+    if not solved:
+        share = (rest - least) / (most - least)
+        rise = _rise_of_distance(v_left, a, v1, rest, rise_low, rise, share, a_max)
     _, _, t_1, _ = pulse(start - v_left + rise, a, a_max)
     _, _, t_2, _ = pulse(start - v1 + rise, 0.0, a_max)
     return rise, 0.0, NO_DIP, t_zero + t_1 + t_2
@@ -439,6 +446,18 @@ def cruise_motion(
         low, high = 0.0, v_max - base
         slope = t_free - 0.5 * a - 1.5 * min(math.sqrt(base_1 + base_2 + a * a), a_max)
         rise = -f / slope if slope > 0.0 else 0.0
+        lowest = a_max * a_max - min(base_1 + a * a, base_2)
+        if high > lowest:
+            # If both pulses are at A, f is quadratic in the rise.
+            hold_1, hold_2 = (base_1 + a * a) / a_max - a_max, base_2 / a_max - a_max
+            lag_1 = a_max * (a_max * (a_max - a) + hold_1 * (1.5 * a_max - a + 0.5 * hold_1)) + a * a * a * _SIXTH
+            lag_2 = a_max * (a_max * a_max + hold_2 * (1.5 * a_max + 0.5 * hold_2))
+            f = d_zero + base * t_free - lag_1 - lag_2 - d
+            slope = t_free - (3.0 * a_max - a + hold_1 + hold_2)
+            square = slope * slope + 4.0 * f / a_max
+            more = -2.0 * f / (slope + math.sqrt(max(0.0, square)))
+            if square > 0.0 and more >= lowest:
+                rise = more
     rise = min(max(rise, low), high)
     q1, hold_1, q2, hold_2, cruise = 0.0, 0.0, 0.0, 0.0, -1.0
     for _ in range(_ITERATIONS):
@@ -446,7 +465,7 @@ def cruise_motion(
         q2, hold_2, t_2, lag_2 = pulse(base_2 + sign * rise, 0.0, a_max)
         f = d_zero + (base + rise) * t_free - lag_1 - sign * lag_2 - d
         cruise = t_free - t_1 - t_2
-        if abs(f) <= 2e-15 * scale:
+        if abs(f) <= 1e-14 * scale:
             break
         if f > 0.0:
             high = rise
@@ -467,6 +486,6 @@ def cruise_motion(
         rise = fresh
     if cruise < 0.0 and cruise > -1e-13 * duration:
         cruise = 0.0
-    if not abs(f) <= 1e-14 * scale:
+    if not abs(f) <= 3e-14 * scale:
         cruise = -1.0
     return first, q1, hold_1, first * (base + rise), cruise, second, q2, hold_2

@@ -16,7 +16,7 @@ from controller.commands import Client, Reply, Request
 from controller.config import Config, load_config
 from controller.daemon import Daemon
 from controller.gateway import Gateway
-from controller.mailbox import CAPACITY, MAILBOX, Operation
+from controller.mailbox import CAPACITY, MAILBOX, VERB, Group, Operation, Verb
 from controller.run_dir import AxisInfo, Descriptor, RunDir, write_atomically
 from telemetry.ring import create_ring, publish
 from telemetry.sample import SAMPLE, MotionStatus, OperatingState
@@ -24,7 +24,9 @@ from telemetry.shared import create_records
 
 EPOCH = 7
 AXES = ("yaw", "pitch", "insertion", "roll", "wrist_pitch", "wrist_yaw", "jaw")
-TAKES = {Operation.HOME: 40, Operation.MOVE_JP: 20, Operation.MOVE_CP: 30, Operation.HOLD: 3, Operation.DISABLE: 5}
+TAKES = {Operation.HOME: 40, Operation.HOLD: 3, Operation.DISABLE: 5} | {
+    operation: 20 for operation in Operation if VERB[operation] == Verb.MOVE
+}
 
 
 class FakeCore:
@@ -92,12 +94,14 @@ class FakeCore:
             s["state"] = OperatingState.PAUSED
         elif operation == Operation.RESUME:
             s["state"] = OperatingState.ENABLED
-        if operation in (Operation.MOVE_JP, Operation.SERVO_JP):
-            s["goal_position"] = s["setpoint_position"] = message["position"]
+        if operation in (Operation.MOVE_JP, Operation.SERVO_JP) and message["group"] == Group.ARM:
+            s["goal_position"] = s["setpoint_position"] = message["vector"]
+        if operation == Operation.SPEED_RATIO:
+            s["speed_ratio"] = message["speed"]
         if operation in TAKES:
             self._left, self._operation = TAKES[operation], operation
             s["is_busy"] = 1
-        elif operation not in (Operation.SERVO_JP, Operation.SERVO_CP):
+        elif VERB[operation] not in (Verb.SERVO, Verb.INTERPOLATE):
             self._finish(MotionStatus.DONE)
 
     def _finish(self, status: MotionStatus) -> None:
@@ -266,6 +270,8 @@ class Served:
                 position_min=-1,
                 position_max=1,
                 velocity_max=1,
+                acceleration_max=1,
+                jerk_max=1,
                 effort_max=1,
             )
             for name in AXES
@@ -280,6 +286,7 @@ class Served:
             period=config.cycle.period,
             description=config.arm.description,
             axes=axes,
+            n_joints=6,
             children={},
             recording=None,
             versions={},

@@ -2,12 +2,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from controller.catalogue import Code
 from controller.cli.main import app
-from controller.mailbox import Operation
+from controller.mailbox import Group, Operation
 from telemetry.sample import OperatingState
 
 
@@ -58,8 +59,8 @@ def test_enable_home_move_and_status(served, trocar):
     result = trocar("move", "-j", "insertion=120mm", "-j", "yaw=-90deg", "--speed", "0.5")
     assert result.exit_code == 0, result.output
     message = served.core.messages[-1]
-    assert message["position"][2] == pytest.approx(0.12)
-    assert message["position"][0] == pytest.approx(-1.5707963)
+    assert message["vector"][2] == pytest.approx(0.12)
+    assert message["vector"][0] == pytest.approx(-1.5707963)
     assert message["speed"] == 0.5
     status = json.loads(trocar("status", "--json").stdout)
     assert (status["arm"], status["state"], status["lease"]) == ("PSM1", OperatingState.ENABLED, None)
@@ -69,12 +70,44 @@ def test_enable_home_move_and_status(served, trocar):
 def test_relative_moves_start_at_the_goal(served, trocar):
     trocar("move", "-j", "roll=0.25")
     trocar("move", "-j", "roll=0.5", "--relative")
-    assert served.core.messages[-1]["position"][3] == pytest.approx(0.75)
+    assert served.core.messages[-1]["vector"][3] == pytest.approx(0.75)
     trocar("move", "--to", "1,-2,3", "--relative", "--path-speed", "5")
     message = served.core.messages[-1]
     assert message["operation"] == Operation.MOVE_CP
     assert message["pose"][:3, 3] == pytest.approx([1e-3, -2e-3, 3e-3])
     assert message["path_speed"] == pytest.approx(5e-3)
+
+
+def test_a_path_has_its_points_and_the_jaw_beside_it(served, trocar):
+    result = trocar(
+        "move", "--to", "10,0,0", "--via", "0,5,0", "--via", "5,5,0", "-r", "--blend", "2", "--jaw", "30deg"
+    )
+    assert result.exit_code == 0, result.output
+    message = served.core.messages[-1]
+    assert (message["operation"], message["n_via"], message["blend"]) == (Operation.MOVE_CP, 2, pytest.approx(2e-3))
+    assert message["via"][:2, :3, 3] == pytest.approx(np.array([[0, 5e-3, 0], [5e-3, 5e-3, 0]]))
+    assert message["pose"][:3, 3] == pytest.approx([0.01, 0, 0])
+    assert message["jaw"] == pytest.approx(0.5235988)
+
+
+def test_a_pose_is_a_point_and_a_rotation_vector_in_degrees(served, trocar):
+    assert trocar("move", "--pose", "1,2,3,0,0,90").exit_code == 0
+    pose = served.core.messages[-1]["pose"]
+    assert pose == pytest.approx(np.array([[0, -1, 0, 1e-3], [1, 0, 0, 2e-3], [0, 0, 1, 3e-3], [0, 0, 0, 1]]))
+    assert np.isnan(served.core.messages[-1]["jaw"])
+
+
+def test_the_jaw_alone_moves_by_itself(served, trocar):
+    assert trocar("move", "--jaw", "0.4").exit_code == 0
+    message = served.core.messages[-1]
+    assert (message["operation"], message["group"], message["n_axes"]) == (Operation.MOVE_JP, Group.JAW, 1)
+    assert message["vector"][0] == 0.4
+
+
+def test_the_speed_ratio_is_set_and_told(served, trocar):
+    assert "0.25" in trocar("speed", "0.25").stdout
+    assert "0.25" in trocar("speed").stdout
+    assert trocar("speed", "1.5").exit_code == 2
 
 
 @pytest.mark.parametrize(

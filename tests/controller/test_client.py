@@ -196,7 +196,7 @@ def test_wrong_shapes_are_refused_before_anything_is_sent(served):
 def test_stale_sample_is_not_given_as_the_present(served, monkeypatch):
     with Arm() as arm:
         served.paused = True
-        monkeypatch.setattr("controller.client.STALE", -1.0)
+        monkeypatch.setattr("controller.arm_view.STALE", -1.0)
         with pytest.raises(StaleData, match="stands still"):
             arm.measured_js()
 

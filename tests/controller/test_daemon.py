@@ -148,6 +148,7 @@ def _descriptor(children):
         period=0.001,
         description="psm_classic",
         axes=[],
+        n_joints=0,
         children=children,
         recording=None,
         versions={},

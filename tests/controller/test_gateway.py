@@ -38,7 +38,7 @@ def test_joint_goal_reaches_the_core_whole(bench):
     bench.settle(ticks=1)
     message = bench.core.messages[0]
     assert message["n_axes"] == 7
-    np.testing.assert_array_equal(message["position"], [0.1, -0.2, 0.3, np.nan, 0, 0, 7, 0])
+    np.testing.assert_array_equal(message["vector"], [0.1, -0.2, 0.3, np.nan, 0, 0, 7, 0])
     assert message["speed"] == 0.25
 
 
@@ -57,7 +57,7 @@ def test_message_carries_nothing_of_the_one_before(bench):
     peer.send("move_jp", position=[1.0] * 8, speed=0.5)
     peer.send("hold")
     bench.settle(ticks=2)
-    assert not bench.core.messages[1]["position"].any()
+    assert not bench.core.messages[1]["vector"].any()
     assert bench.core.messages[1]["speed"] == 0.0
 
 
@@ -280,7 +280,7 @@ def test_full_mailbox_is_refused_and_the_messages_in_it_stay_whole(bench):
     peer.send("hold")
     assert peer.receive().code == Code.MAILBOX_FULL
     bench.settle(ticks=CAPACITY)
-    assert [m["position"][0] for m in bench.core.messages] == list(range(CAPACITY))
+    assert [m["vector"][0] for m in bench.core.messages] == list(range(CAPACITY))
     assert [m["id"] for m in bench.core.messages] == list(range(1, CAPACITY + 1))
 
 
