@@ -45,6 +45,8 @@ class Code(IntEnum):
     DEVICE_FAULT_REMAINS = 20
     UNKNOWN_OPERATION = 21
     NO_JAW = 22
+    REMOTE_CENTER = 23
+    NO_REMOTE_CENTER = 24
     BAD_LAW_PARAMETER = 40
 
     ESTOP = 100
@@ -160,6 +162,16 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.UNKNOWN_OPERATION: Entry(
         "The daemon does not know this command.", "Use a client of the daemon's own version.", Reaction.NONE
+    ),
+    Code.REMOTE_CENTER: Entry(
+        "A remote centre is set, and this command would not keep the shaft in it.",
+        "Use move_cp, move_cr, servo_cp or servo_cr; or release it: `trocar remote-center --release`.",
+        Reaction.NONE,
+    ),
+    Code.NO_REMOTE_CENTER: Entry(
+        "This arm keeps its remote centre by its mechanics; there is none to set.",
+        'Set one only for arms whose file says family = "none", as panda or iiwa7.',
+        Reaction.NONE,
     ),
     Code.NO_JAW: Entry("This arm has no jaw.", "Command its joints; `trocar arms` lists them.", Reaction.NONE),
     Code.BAD_LAW_PARAMETER: Entry(

@@ -39,6 +39,7 @@ from controller.commands import (
     LawParameters,
     Outcome,
     PoseGoal,
+    RemoteCenter,
     SpeedRatio,
     Status,
     Wait,
@@ -390,6 +391,24 @@ class Arm(ArmView):
         """Stream wrenches for the tip to exert, slowly."""
         args = WrenchArguments(wrench=checked_six(wrench, "a wrench"), frame=frame, timeout=timeout)
         self._stream("interpolate_cf", args)
+
+    # --- the remote centre
+
+    def set_remote_center(self, point: ArrayLike | None) -> None:
+        """Hold the shaft in a point from now on, while the tip goes where it is told.
+
+        For arms whose mechanics keep none. The point may be moved slowly by further calls. The arm then takes
+        `move_cp`, `move_cr`, `servo_cp` and `servo_cr`, of whose poses it keeps the position, and the rotation as
+        nearly as the shaft allows.
+
+        Args:
+            point: In the base frame, (3,), m; None: release it.
+
+        Raises:
+            CommandRefused: The arm keeps a remote centre by its mechanics, or it moves.
+        """
+        given = None if point is None else checked_vector(point, "a point")
+        self._motion("set_remote_center", RemoteCenter(point=given)).wait(STATE_TIMEOUT)
 
     # --- the control law
 

@@ -35,6 +35,7 @@ __all__ = [
     "Outcome",
     "PoseGoal",
     "Refusal",
+    "RemoteCenter",
     "Reply",
     "Request",
     "SpeedRatio",
@@ -165,7 +166,25 @@ class SpeedRatio(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Of moves and interpolated streams, in ]0, 1]."""
 
 
-Arguments = Empty | JointGoal | JointVelocity | JointEffort | PoseGoal | Twist | Wrench | SpeedRatio | LawParameters
+class RemoteCenter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """set_remote_center."""
+
+    point: Annotated[list[float], Meta(min_length=3, max_length=3)] | None = None
+    """m, in the base frame; none: release it."""
+
+
+Arguments = (
+    Empty
+    | JointGoal
+    | JointVelocity
+    | JointEffort
+    | PoseGoal
+    | Twist
+    | Wrench
+    | SpeedRatio
+    | RemoteCenter
+    | LawParameters
+)
 """What belongs to a command."""
 
 
@@ -319,10 +338,11 @@ _FORMS: dict[str, type[Arguments]] = {
 COMMANDS: dict[str, tuple[Operation, type[Arguments]]] = {
     operation.name.lower(): (operation, _FORMS[operation.name[-2:].lower()] if VERB[operation] else Empty)
     for operation in Operation
-    if operation not in (Operation.SPEED_RATIO, Operation.SET_LAW_PARAMETERS)
+    if operation not in (Operation.SPEED_RATIO, Operation.SET_LAW_PARAMETERS, Operation.SET_REMOTE_CENTER)
 }
 """Requests that go to the cycle, by name."""
 COMMANDS["set_speed_ratio"] = (Operation.SPEED_RATIO, SpeedRatio)
+COMMANDS["set_remote_center"] = (Operation.SET_REMOTE_CENTER, RemoteCenter)
 COMMANDS["set_law_parameters"] = (Operation.SET_LAW_PARAMETERS, LawParameters)
 
 QUERIES = ("wait", "advance", "status", "stop", "heartbeat", "release")

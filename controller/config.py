@@ -26,6 +26,7 @@ __all__ = [
     "HomingConfig",
     "LawConfig",
     "MotionConfig",
+    "RemoteCenterConfig",
     "RigConfig",
     "StreamConfig",
     "check_config",
@@ -37,6 +38,7 @@ LAWS = ("joint_pd", *BUILT_IN)
 """Those that come with Trocar."""
 
 Positive = Annotated[float, Meta(gt=0.0)]
+Point = tuple[float, float, float]
 
 
 class ArmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,6 +125,19 @@ class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """s. Then its motors go off."""
 
 
+class RemoteCenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The straight instrument of an arm whose mechanics keep no remote centre."""
+
+    point: Point | None = None
+    """m, in the base frame: where it is from the start; left out: none until one is set."""
+    shaft_point: Point = (0.0, 0.0, 0.0)
+    """m, in the tip's frame: on the shaft's line."""
+    shaft_direction: Point = (0.0, 0.0, 1.0)
+    """In the tip's frame, out of the arm."""
+    depth_min: Positive = 0.02
+    """m. The tip stays at least so far beyond the remote centre."""
+
+
 class HomingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the joints learn where they are."""
 
@@ -155,6 +170,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cycle: CycleConfig = CycleConfig()
     motion: MotionConfig = MotionConfig()
     stream: StreamConfig = StreamConfig()
+    remote_center: RemoteCenterConfig = RemoteCenterConfig()
     rig: RigConfig | None = None
 
     @property
@@ -211,7 +227,10 @@ def check_config(config: Config, source: str = "the configuration") -> None:
     Raises:
         ConfigError: As `load_config`.
     """
-    from kinematics.description import load_arm  # here, so that a client that only names arms loads no descriptions
+    from kinematics.description import (  # here, so that a client that only names arms loads no descriptions
+        Family,
+        load_arm,
+    )
 
     folder = Path(source).parent
     try:
@@ -244,6 +263,14 @@ def check_config(config: Config, source: str = "the configuration") -> None:
         if not low <= config.homing.pose[i] <= high:
             allowed = f"{low:g} .. {high:g} for axis {name}"
             raise _error(source, f"homing.pose[{i}]", config.homing.pose[i], allowed, "Choose a pose within the limits")
+
+    center = config.remote_center
+    if math.hypot(*center.shaft_direction) < 1e-9:
+        remedy = "Give the direction that the shaft points in, out of the arm"
+        raise _error(source, "remote_center.shaft_direction", center.shaft_direction, "a direction, not zero", remedy)
+    if center.point is not None and record["family"] != Family.NONE:
+        allowed = "nothing where the arm's mechanics keep a remote centre"
+        raise _error(source, "remote_center.point", center.point, allowed, "Leave it out")
 
     cycle, driver, stream = config.cycle, config.driver, config.stream
     if cycle.feedback_timeout < 2 * cycle.period:

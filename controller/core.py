@@ -140,6 +140,14 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
     records["gains"] = make_gains(
         config.law.kp, config.law.kd, gravity=config.law.gravity, friction=config.law.friction
     )
+    records["arm"] = bound_record(arm)
+    center = config.remote_center
+    own = records["arm"][0]
+    own["shaft"][:3] = center.shaft_point
+    own["shaft"][3:] = np.array(center.shaft_direction) / np.linalg.norm(center.shaft_direction)
+    own["depth_min"] = center.depth_min
+    if center.point is not None:
+        own["through"], own["remote_center"] = 1, center.point
     return records
 
 
@@ -187,7 +195,7 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
     prepare(run, *pluggable)  # before a device waits for commands, and not under real-time priority
     device = driver.open()
     try:
-        arguments = [*pluggable, bound_record(arm), state["gains"], arm.record, state["law_state"], shared]
+        arguments = [*pluggable, state["arm"], state["gains"], arm.record, state["law_state"], shared]
         arguments += [state["law_sample"], state["law_command"]]
         arguments += [time, barrier, driver.link, ring.header, ring.slots]
         arguments += [box, box[0]["messages"], state["core"], state["motion"], state["path"], state["trajectories"]]

@@ -32,6 +32,7 @@ from drivers.driver import COMMAND, FEEDBACK, LINK, RECEIVE, TRANSMIT, Mode, Sta
 from kinematics.chain import FORWARD, FORWARD_JACOBIAN, INVERSE
 from kinematics.compiled import Array, Part, array_of, kernel
 from kinematics.description import ARM
+from kinematics.remote_center import shaft_distance
 from kinematics.vectors import copy_matrix, copy_vector, times, transposed_times
 from telemetry.ring import RING_HEADER, load_acquire, publish, store_release
 from telemetry.sample import MAX_AXES, SAMPLE, OperatingState
@@ -293,6 +294,7 @@ def run(
         copy_vector(s.measured_position, x)
         forward(arm, x, T)
         copy_matrix(T, s.measured_pose)
+        s.remote_center_distance = shaft_distance(T, a.shaft[:], a.remote_center[:]) if a.through else 0.0
         copy_vector(m.q, x)
         forward(arm, x, T)
         copy_matrix(T, s.setpoint_pose)

@@ -17,6 +17,7 @@ from controller.commands import (
     JointVelocity,
     LawParameters,
     PoseGoal,
+    RemoteCenter,
     SpeedRatio,
     Twist,
     Wrench,
@@ -94,6 +95,8 @@ def _write_arguments(message: np.ndarray[Any, Any], args: Arguments) -> None:
         vector = args.twist
     elif isinstance(args, Wrench):
         vector = args.wrench
+    elif isinstance(args, RemoteCenter):
+        vector = args.point or []
     elif isinstance(args, SpeedRatio):
         message["speed"] = args.ratio
     elif isinstance(args, PoseGoal):

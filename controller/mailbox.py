@@ -62,6 +62,7 @@ class Operation(IntEnum):
     INTERPOLATE_CF = 28
     SPEED_RATIO = 29
     SET_LAW_PARAMETERS = 40
+    SET_REMOTE_CENTER = 41
 
 
 class Verb(IntEnum):
@@ -105,7 +106,8 @@ MESSAGE = np.dtype(
         ("sent_ns", "i8"),  # CLOCK_MONOTONIC of the sender
         ("group", "i8"),  # Group, of joint commands
         ("n_axes", "i8"),  # how many entries of `vector` the sender gave
-        # *_j?: rad, m, their rates, N·m, N; the jaw last. *_cv: twist, *_cf: wrench, (6,)
+        # *_j?: rad, m, their rates, N·m, N; the jaw last. *_cv: twist, *_cf: wrench, (6,);
+        # set_remote_center: where, (3,), or none to release it
         ("vector", "f8", (MAX_AXES,)),
         ("pose", "f8", (4, 4)),  # *_cp: T_base_tip; *_cr: a relative pose
         ("frame", "i8"),  # Frame, of *_cr, *_cv, *_cf

@@ -27,7 +27,7 @@ from controller.states import Event, transition, verdict
 from drivers.driver import FEEDBACK, Status
 from kinematics.chain import FORWARD, INVERSE
 from kinematics.compiled import Array, Part, array_of, kernel
-from kinematics.description import ARM
+from kinematics.description import ARM, Family
 from telemetry.sample import MAX_AXES, SAMPLE, MotionStatus, OperatingState
 
 __all__ = ["take_command"]
@@ -43,12 +43,18 @@ _EV_DISABLE, _EV_PAUSE, _EV_RESUME = int(Event.DISABLE), int(Event.PAUSE), int(E
 _EV_ENABLE, _EV_HOME, _EV_UNPOWERED = int(Event.ENABLE), int(Event.HOME), int(Event.UNPOWERED)
 _OP_ENABLE, _OP_DISABLE, _OP_PAUSE = int(Operation.ENABLE), int(Operation.DISABLE), int(Operation.PAUSE)
 _OP_RESUME, _OP_HOME, _OP_UNHOME = int(Operation.RESUME), int(Operation.HOME), int(Operation.UNHOME)
+_OP_REMOTE_CENTER, _NO_FAMILY = int(Operation.SET_REMOTE_CENTER), int(Family.NONE)
 _OP_HOLD, _OP_FREE, _OP_SPEED = int(Operation.HOLD), int(Operation.FREE), int(Operation.SPEED_RATIO)
 _NO_VERB, _MOVE, _JAW = int(Verb.NONE), int(Verb.MOVE), int(Group.JAW)
 _OK, _NOT_ENABLED, _NOT_HOMED = int(Code.OK), int(Code.NOT_ENABLED), int(Code.NOT_HOMED)
 _C_PAUSED, _IN_FAULT, _BUSY = int(Code.PAUSED), int(Code.IN_FAULT), int(Code.BUSY)
 _ESTOP_PRESSED, _UNKNOWN = int(Code.ESTOP_PRESSED), int(Code.UNKNOWN_OPERATION)
-_BAD_PARAMETER = int(Code.BAD_PARAMETER)
+_BAD_PARAMETER, _NOT_FINITE = int(Code.BAD_PARAMETER), int(Code.NOT_FINITE)
+_REMOTE_CENTER, _NO_REMOTE_CENTER = int(Code.REMOTE_CENTER), int(Code.NO_REMOTE_CENTER)
+KEEPS_REMOTE_CENTER = np.zeros(len(VERB), np.bool_)
+"""Motion commands that go by the inverse kinematics in every cycle, which keeps the remote centre where one is set."""
+for _keeping in (Operation.MOVE_CP, Operation.MOVE_CR, Operation.SERVO_CP, Operation.SERVO_CR):
+    KEEPS_REMOTE_CENTER[_keeping] = True
 
 _CORE, _MOTION, _PATH, _ARM = array_of(CORE), array_of(MOTION), array_of(PATH), array_of(ARM)
 _SAMPLE, _FEEDBACK, _MESSAGE = array_of(SAMPLE), array_of(FEEDBACK), array_of(MESSAGE)
@@ -187,6 +193,20 @@ def _take_state_command(
         set_speed_ratio(motion, message[0].speed)
         end_command(core, command_id, _DONE)
         return _OK
+    if op == _OP_REMOTE_CENTER:
+        a = arm[0]
+        if a.family != _NO_FAMILY:
+            return _NO_REMOTE_CENTER
+        if is_moving(motion) and not a.through:
+            return _BUSY
+        for i in range(3):
+            if not np.isfinite(message[0].vector[i]):
+                return _NOT_FINITE
+        a.through = 1 if message[0].n_axes == 3 else 0
+        for i in range(3):
+            a.remote_center[i] = message[0].vector[i]
+        end_command(core, command_id, _DONE)
+        return _OK
     return _UNKNOWN
 
 
@@ -254,6 +274,8 @@ def take_command(
     code = _motion_code(core)
     if code != _OK:
         return int(code)
+    if arm[0].through and msg.group != _JAW and not KEEPS_REMOTE_CENTER[op]:
+        return _REMOTE_CENTER
     code = start(motion, path, arm, forward, inverse, message, next_message, sample[0].t_ns, scratch, poses)
     if code != _OK:
         return int(code)

@@ -73,6 +73,7 @@ SAMPLE = np.dtype(
         ("goal_velocity", "f8", (MAX_AXES,)),
         ("actuator_position", "f8", (MAX_AXES,)),
         ("actuator_effort", "f8", (MAX_AXES,)),
+        ("remote_center_distance", "f8"),  # m, of the shaft, by the measured joints; 0 where none is set
         ("measured_pose", "f8", (4, 4)),
         ("setpoint_pose", "f8", (4, 4)),
         ("goal_pose", "f8", (4, 4)),

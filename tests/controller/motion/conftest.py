@@ -11,7 +11,6 @@ from controller.motion.path import PATH
 from controller.motion.setpoint import MOTION, SCRATCH, Mode, begin_stop, follow, hold_here, is_moving, set_speed_ratio
 from controller.motion.start import START, start
 from controller.motion.trajectory import TRAJECTORY
-from kinematics import psm
 from kinematics.chain import FORWARD, FORWARD_JACOBIAN, INVERSE
 from kinematics.compiled import array_of
 from kinematics.description import ARM, load_arm
@@ -62,10 +61,11 @@ def _run(
 class SetPoint:
     """The set-point of a PSM, at rest at HOME."""
 
-    def __init__(self, q=HOME, arm=PSM):
-        self.arm = arm
+    def __init__(self, q=HOME, arm=PSM, kernels=KERNELS):
+        self.arm, self.kernels = arm, kernels
         self.motion = np.zeros(1, MOTION)
         self.m = self.motion[0]
+        self.n = int(arm[0]["n_axes"])
         self.path = np.zeros(1, PATH)
         self.trajectories = np.zeros(2, TRAJECTORY)
         self.sample = np.zeros(1, SAMPLE)
@@ -103,7 +103,8 @@ class SetPoint:
         for key, value in fields.items():
             message[key] = value
         return start(
-            self.motion, self.path, self.arm, KERNELS.forward, psm.inverse, message, self.next_message, self.now,
+            self.motion, self.path, self.arm, self.kernels.forward, self.kernels.inverse, message, self.next_message,
+            self.now,
             self.scratch, self.poses,
         )  # fmt: skip
 
@@ -118,14 +119,14 @@ class SetPoint:
         """Let some periods pass; `ends` gets (group, code) of what ended. Return how many passed."""
         history, ends = np.empty((3, count, MAX_AXES)), np.zeros((count, 2), np.int64)
         passed = _run(
-            start, advance, KERNELS.forward, KERNELS.forward_jacobian, psm.inverse, self.motion, self.path,
-            self.trajectories,
+            start, advance, self.kernels.forward, self.kernels.forward_jacobian, self.kernels.inverse, self.motion,
+            self.path, self.trajectories,
             self.arm, self.sample, self.message, self.next_message, self.scratch, self.poses, history, ends, self.now,
             until_rest,
         )  # fmt: skip
         self.now += passed * 1_000_000
         for name, rows in zip(("q", "qd", "qdd"), history, strict=True):
-            getattr(self, name).extend(rows[:passed, :N])
+            getattr(self, name).extend(rows[:passed, : self.n])
         self.ends += [(Group(g), int(row[g])) for row in ends[:passed] for g in Group if row[g]]
         return passed
 
@@ -137,7 +138,7 @@ class SetPoint:
 
     @property
     def position(self):
-        return self.m["q"][:N].copy()
+        return self.m["q"][: self.n].copy()
 
     @property
     def modes(self):
@@ -146,7 +147,7 @@ class SetPoint:
     def pose(self, q=None):
         T = np.zeros((4, 4))
         q = self.m["q"].copy() if q is None else np.concatenate([q, np.zeros(8 - len(q))])
-        KERNELS.forward(self.arm, q, T)
+        self.kernels.forward(self.arm, q, T)
         return T
 
     def history(self):

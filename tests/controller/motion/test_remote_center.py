@@ -1,0 +1,86 @@
+"""A Panda with a straight instrument through a trocar, moved by the cycle's own motion commands."""
+
+import numpy as np
+import pytest
+
+from controller.catalogue import Code
+from kinematics.description import load_arm
+from kinematics.kernels import bound_record, kernels_of
+from kinematics.remote_center import Z_SHAFT, shaft_distance
+
+PANDA = load_arm("panda:straight_instrument_300")
+READY = np.array([0.1, -0.6, 0.1, -2.3, 0.1, 1.75, 0.8, 0.0])
+DEPTH = 0.12
+
+
+@pytest.fixture
+def panda(motion_tools):
+    arm = bound_record(PANDA)
+    kernels = kernels_of(PANDA)
+    arm[0]["shaft"], arm[0]["depth_min"], arm[0]["through"] = Z_SHAFT, 0.02, 1
+    T = np.zeros((4, 4))
+    kernels.forward(arm, READY, T)
+    arm[0]["remote_center"] = T[:3, 3] - DEPTH * T[:3, 2]
+    return motion_tools.SetPoint(READY, arm, kernels)
+
+
+def distances(panda):
+    T, shaft = np.zeros((4, 4)), np.array(Z_SHAFT)
+    found = []
+    for q in panda.q:
+        panda.kernels.forward(panda.arm, np.append(q, 0.0), T)
+        found.append(shaft_distance(T, shaft, panda.arm[0]["remote_center"].copy()))
+    return np.array(found)
+
+
+def assert_steps_within_velocity(panda):
+    steps = np.abs(np.diff(np.vstack([READY[:7], *panda.q]), axis=0))
+    assert (steps <= panda.arm[0]["velocity_max"][:7] * 1e-3 + 1e-9).all()
+
+
+def test_a_line_of_the_tip_keeps_the_shaft_in_the_trocar(panda):
+    T = panda.pose()
+    T[:3, 3] += (0.03, -0.02, -0.03)
+    assert panda.command("move_cp", pose=T) == Code.OK
+    panda.settle()
+    assert np.abs(panda.pose()[:3, 3] - T[:3, 3]).max() < 1e-6
+    assert distances(panda).max() < 1e-5
+    assert_steps_within_velocity(panda)
+
+
+def test_a_stream_over_a_cone_keeps_the_shaft_in_the_trocar(panda):
+    """A cone of 30 degrees, 15 to each side, in 20 s."""
+    T_0 = panda.pose()
+    center, axis = panda.arm[0]["remote_center"].copy(), T_0[:3, 2].copy()
+    across, along = T_0[:3, 0].copy(), T_0[:3, 1].copy()
+    T = T_0.copy()
+    reached = []
+    for k in range(2000):
+        angle = np.radians(15.0) * np.sin(np.pi * min(k / 400.0, 1.0) / 2.0) ** 2
+        turn = 2.0 * np.pi * max(0, k - 400) / 1600.0
+        direction = np.cos(angle) * axis + np.sin(angle) * (np.cos(turn) * across + np.sin(turn) * along)
+        T[:3, 3] = center + DEPTH * direction
+        assert panda.command("servo_cp", pose=T) == Code.OK
+        panda.tick(10)
+        reached.append(np.degrees(np.arccos(np.clip(panda.pose()[:3, 2] @ axis, -1.0, 1.0))))
+    assert max(reached) > 14.9
+    assert distances(panda).max() < 1e-4
+    assert_steps_within_velocity(panda)
+
+
+def test_a_tip_at_the_trocar_is_refused(panda):
+    T = panda.pose()
+    T[:3, 3] = panda.arm[0]["remote_center"] + 0.01 * T[:3, 2]
+    assert panda.command("move_cp", pose=T) == Code.TOO_SHALLOW
+    assert panda.command("servo_cp", pose=T) == Code.TOO_SHALLOW
+
+
+def test_without_a_remote_centre_the_wanted_rotation_is_reached(panda):
+    panda.arm[0]["through"] = 0
+    T = panda.pose()
+    T[:3, :3] = T[:3, :3] @ np.array(
+        [[1.0, 0.0, 0.0], [0.0, np.cos(0.1), -np.sin(0.1)], [0.0, np.sin(0.1), np.cos(0.1)]]
+    )
+    assert panda.command("move_cp", pose=T) == Code.OK
+    panda.settle()
+    assert np.abs(panda.pose() - T).max() < 1e-6
