@@ -24,7 +24,7 @@ __all__ = [
     "write_urdf",
 ]
 
-ROBOTS = {"psm_classic_lnd": "PSM Classic", "panda": "Panda", "iiwa7": "iiwa 7"}
+ROBOTS = {"psm_classic": "PSM Classic", "psm_classic_lnd": "PSM Classic", "panda": "Panda", "iiwa7": "iiwa 7"}
 PERIOD = 0.001  # s
 CONFIGURATIONS = 2_000
 COLD = 2_000
@@ -58,6 +58,11 @@ class Problem(NamedTuple):
     def n(self) -> int:
         """How many joints."""
         return self.description.n_joints
+
+    @property
+    def has_masses(self) -> bool:
+        """Whether the arm's file tells of masses; without them gravity is no question."""
+        return bool(self.arm[0]["mass"].any())
 
     @property
     def middle(self) -> Array:
