@@ -128,7 +128,7 @@ def _timed(settings: Settings, loop: Part, *arguments: object) -> Array:
 def _gravity_rows(problem: Problem, settings: Settings) -> list[Row]:
     """Return the row of the gravity efforts; only Pinocchio can confirm them, so there is none without it."""
     efforts = gravity_by_pinocchio(problem)
-    if efforts is None:
+    if efforts is None or not problem.has_masses:
         return []
     arm, Q, effort = problem.arm, problem.Q, np.zeros(MAX_AXES)
     solved = []

@@ -105,7 +105,7 @@ def rows(problem: Problem, settings: Settings) -> list[Row]:
     except ImportError:
         skip("Pinocchio", "the package `pin` is not installed: pip install 'trocar[bench]'")
         return []
-    result = _python_rows(pin, problem, settings)
+    result = _without_gravity(problem, _python_rows(pin, problem, settings))
     try:
         include = Path(pin.__file__).parents[4] / "include"
         if not (include / "pinocchio" / "algorithm" / "frames.hpp").is_file():
@@ -115,7 +115,12 @@ def rows(problem: Problem, settings: Settings) -> list[Row]:
     except cpp.BuildError as error:
         skip("Pinocchio from C++", str(error))
         return result
-    return result + _cpp_rows(f"pinocchio {pin.__version__}", problem, tables)
+    return result + _without_gravity(problem, _cpp_rows(f"pinocchio {pin.__version__}", problem, tables))
+
+
+def _without_gravity(problem: Problem, rows: list[Row]) -> list[Row]:
+    """Return the rows, those of gravity only where the arm has masses."""
+    return [row for row in rows if problem.has_masses or row.task != "gravity"]
 
 
 def _python_rows(pin: Any, problem: Problem, settings: Settings) -> list[Row]:  # noqa: ANN401

@@ -61,6 +61,11 @@ class Problem(NamedTuple):
         return self.description.n_joints
 
     @property
+    def has_masses(self) -> bool:
+        """Whether the arm's file tells of masses; without them gravity is no question."""
+        return bool(self.arm[0]["mass"].any())
+
+    @property
     def middle(self) -> Array:
         """The middle of the joints' ranges, (n,): where cold solvers start."""
         return 0.5 * (self.low + self.high)

@@ -86,7 +86,7 @@ def generated_kernels(description: ArmDescription) -> Kernels:
     pose += [("T[3, 0]", 0.0), ("T[3, 1]", 0.0), ("T[3, 2]", 0.0), ("T[3, 3]", 1.0)]
     matrix = [(f"J[{row}, {i}]", column[row]) for i, column in enumerate(columns) for row in range(6)]
     matrix += [(f"J[{row}, {i}]", 0.0) for i in range(len(columns), MAX_AXES) for row in range(6)]
-    source = KERNELS.format(name=description.name)
+    source = KERNELS.format(name=_plain(description))
     for name, arguments, results in (
         ("forward", "T", pose),
         ("jacobian", "J", matrix),
@@ -95,7 +95,7 @@ def generated_kernels(description: ArmDescription) -> Kernels:
         source += f"\n\n@kernel({name.upper()}, contract=True)\ndef {name}(arm, q, {arguments}):\n"
         lines, inputs = code.needed(value for _, value in results)
         source += _indented(4, [*_inputs(links, inputs), *lines, *(f"{to} = {value}" for to, value in results)])
-    module = _imported(f"{description.name}_kernels", source)
+    module = _imported(f"{_plain(description)}_kernels", source)
     return Kernels(module.forward, module.jacobian, module.forward_jacobian)
 
 
@@ -106,11 +106,16 @@ def generated_tile_kernels(description: ArmDescription) -> TileKernels:
     pose = [(f"[{row}, {column}]", chain.tip[column][row]) for row in range(3) for column in range(4)]
     pose += [("[3, 0]", 0.0), ("[3, 1]", 0.0), ("[3, 2]", 0.0), ("[3, 3]", 1.0)]
     matrix = [(f"[{row}, {i}]", column[row]) for i, column in enumerate(columns) for row in range(6)]
-    source = TILES.format(name=description.name)
+    source = TILES.format(name=_plain(description))
     source += _tile_function("forward", "T", links, code, pose)
     source += _tile_function("jacobian", "J", links, code, matrix)
-    module = _imported(f"{description.name}_tiles", source)
+    module = _imported(f"{_plain(description)}_tiles", source)
     return TileKernels(module.forward, module.jacobian, (2 * len(links) + max(len(pose), len(matrix))) * TILE)
+
+
+def _plain(description: ArmDescription) -> str:
+    """Return the arm's name as a file and a source text can have it."""
+    return re.sub(r"\W+", "_", description.name, flags=re.ASCII)
 
 
 def _written(description: ArmDescription) -> tuple[Chain, list[list[Scalar]], Code, list[Link]]:
@@ -192,7 +197,6 @@ def _imported(stem: str, source: str) -> ModuleType:
     """
     text = source.encode()
     folder = CACHE / f"generated-{hashlib.sha256(text).hexdigest()[:16]}"
-    stem = re.sub(r"\W", "_", stem)
     path = folder / f"{stem}.py"
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)  # in use: `kinematics.compiled` removes folders that nobody used for long

@@ -1,6 +1,7 @@
 """Commands that compute with an arm's description alone: workspace."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +45,7 @@ def workspace(
             f"the folder {output.parent} is not there: make it, or name another", param_hint="--output"
         )
     description = load_arm(arm)
-    picture = output or Path(f"{description.name}_workspace.png")
+    picture = output or Path(re.sub(r"\W+", "_", description.name) + "_workspace.png")
     found = sample_workspace(description, samples=samples, seed=seed)
     figures = _figures(found)
     draw_workspace(description.title, found, _table(figures), picture)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kinematics import batch, chain, dynamics, psm
 from kinematics.batch import BatchError
-from kinematics.description import MAX_AXES, load_arm, shipped_arms
+from kinematics.description import MAX_AXES
 from kinematics.workspace import sample_workspace, spread_positions
 
 COUNTS = (0, 1, 63, 64, 65, 1000)
@@ -20,9 +20,7 @@ def eight(Q):
     return padded
 
 
-@pytest.mark.parametrize("name", shipped_arms())
-def test_batch_equals_single_calls(name, random_positions):
-    description = load_arm(name)
+def test_batch_equals_single_calls(description, random_positions):
     arm, n = description.record, description.n_joints
     T, J, effort = np.zeros((4, 4)), np.zeros((6, MAX_AXES)), np.zeros(MAX_AXES)
     for count in COUNTS:
