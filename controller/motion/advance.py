@@ -4,6 +4,8 @@ Position, velocity and acceleration of the set-point go on without a step from o
 starts from the three as they are. Only a raw stream (`servo_jp`, `servo_cp`) may step in velocity, within its limit.
 """
 
+import math
+
 from numba.core import types
 
 from controller.catalogue import Code
