@@ -172,7 +172,7 @@ def ruckig_durations(states: States, n_axes: Array) -> Array:
         _fill(task, states, i, n)
         try:
             result = planner.calculate(task, trajectory)
-        except RuntimeError:
+        except ruckig.RuckigError:
             continue
         if result in (ruckig.Result.Working, ruckig.Result.Finished):
             durations[i] = trajectory.duration

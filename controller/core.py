@@ -33,7 +33,8 @@ from controller.motion.advance import advance
 from controller.motion.path import PATH
 from controller.motion.setpoint import MOTION, SCRATCH
 from controller.motion.start import start
-from controller.motion.trajectory import TRAJECTORY
+from controller.motion.trajectory import TRAJECTORY, evaluate, plan, plan_unsynchronised
+from controller.motion.walk import walk
 from controller.realtime import Rights, hold_cpus_awake, lock_memory, take_cpu_and_priority
 from controller.run_dir import RunDir, write_atomically
 from drivers.bridge import AxisSettings, BridgeDriver
@@ -49,6 +50,7 @@ __all__ = ["CoreInfo", "make_driver", "make_state"]
 
 ENABLE_TIMEOUT = 1.0  # s from asking for power to brakes released
 STOP_TIMEOUT = 1.0  # s that a ramp to rest may take
+MOTION_PARTS = (walk, start, plan, plan_unsynchronised, evaluate, advance)
 OVERSPEED = 2.0  # the motor controllers' own limit, beside the joints' velocity limits: theirs is the last resort
 
 

@@ -18,12 +18,13 @@ from controller.laws.joint_pd import GAINS, joint_pd
 from controller.laws.law import LAW, LAW_STATE, call_law, set_parameters
 from controller.laws.parameters import SHARED
 from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Operation
-from controller.motion.advance import ADVANCE, ARRIVED, WAITING
+from controller.motion.advance import ADVANCE, ARRIVED, EVALUATE, PLAN, WAITING
 from controller.motion.effort import add_effort, ease_law
 from controller.motion.path import PATH
 from controller.motion.setpoint import MOTION, follow, hold_here, is_streaming
 from controller.motion.start import START
 from controller.motion.trajectory import TRAJECTORY
+from controller.motion.walk import WALK
 from controller.orders import take_command
 from controller.reactions import device_code, fail, react
 from controller.states import Event
@@ -59,7 +60,11 @@ _F8_2D, _POSES = types.float64[:, ::1], types.float64[:, :, ::1]
         types.FunctionType(FORWARD),
         types.FunctionType(FORWARD_JACOBIAN),
         types.FunctionType(INVERSE),
+        types.FunctionType(WALK),
         types.FunctionType(START),
+        types.FunctionType(PLAN),
+        types.FunctionType(PLAN),
+        types.FunctionType(EVALUATE),
         types.FunctionType(ADVANCE),
         types.FunctionType(LAW),
         types.FunctionType(RECEIVE),
@@ -100,7 +105,11 @@ def run(
     forward: Part,
     forward_jacobian: Part,
     inverse: Part,
+    walk: Part,
     start: Part,
+    plan: Part,
+    plan_unsynchronised: Part,
+    evaluate: Part,
     advance: Part,
     law: Part,
     receive: Part,
@@ -138,7 +147,7 @@ def run(
 ) -> int:
     """Run the cycle until `clock.stop` is set and the arm is at rest without power; return the cycles run.
 
-    The first eleven arguments are the parts, then the arm, joint PD's gains and what belongs to the law; all records
+    The first fifteen arguments are the parts, then the arm, joint PD's gains and what belongs to the law; all records
     are arrays of one element, but for `slots` (the ring's), `messages` (the mailbox's) and `trajectories` (the arm's
     and the jaw's). Nothing here allocates, raises or calls Python.
     """
@@ -219,6 +228,7 @@ def run(
                     arm,
                     forward,
                     inverse,
+                    walk,
                     start,
                     sample,
                     feedback,
@@ -237,6 +247,7 @@ def run(
             arm,
             forward,
             inverse,
+            walk,
             start,
             guard,
             sample,
@@ -273,10 +284,22 @@ def run(
         else:
             for group in range(2):
                 code = advance(
-                    motion, path, trajectories, arm, forward_jacobian, inverse, sample, group, scratch, poses
+                    motion,
+                    path,
+                    trajectories,
+                    arm,
+                    plan,
+                    plan_unsynchronised,
+                    evaluate,
+                    forward_jacobian,
+                    inverse,
+                    sample,
+                    group,
+                    scratch,
+                    poses,
                 )
                 if code == WAITING:
-                    code = start(motion, path, arm, forward, inverse, next_message, message, t_ns, scratch, poses)
+                    code = start(motion, path, arm, forward, inverse, walk, next_message, message, t_ns, scratch, poses)
                 elif code == ARRIVED:
                     arrive(core, group)
                     code = _OK
@@ -396,6 +419,7 @@ def run(
                     arm,
                     forward,
                     inverse,
+                    walk,
                     start,
                     sample,
                     feedback,

@@ -22,6 +22,7 @@ from controller.mailbox import MESSAGE, VERB, Group, Operation, Verb
 from controller.motion.path import PATH
 from controller.motion.setpoint import MOTION, hold_here, is_moving, set_speed_ratio
 from controller.motion.start import START, takes_jaw
+from controller.motion.walk import WALK
 from controller.reactions import stop_all
 from controller.states import Event, transition, verdict
 from drivers.driver import FEEDBACK, Status
@@ -59,7 +60,8 @@ for _keeping in (Operation.MOVE_CP, Operation.MOVE_CR, Operation.SERVO_CP, Opera
 _CORE, _MOTION, _PATH, _ARM = array_of(CORE), array_of(MOTION), array_of(PATH), array_of(ARM)
 _SAMPLE, _FEEDBACK, _MESSAGE = array_of(SAMPLE), array_of(FEEDBACK), array_of(MESSAGE)
 _F8_2D, _POSES, _i8 = types.float64[:, ::1], types.float64[:, :, ::1], types.int64
-_START, _FORWARD, _INVERSE = types.FunctionType(START), types.FunctionType(FORWARD), types.FunctionType(INVERSE)
+_START, _WALK = types.FunctionType(START), types.FunctionType(WALK)
+_FORWARD, _INVERSE = types.FunctionType(FORWARD), types.FunctionType(INVERSE)
 
 
 @kernel(_i8(_CORE))
@@ -218,6 +220,7 @@ def _take_state_command(
         _ARM,
         _FORWARD,
         _INVERSE,
+        _WALK,
         _START,
         _SAMPLE,
         _FEEDBACK,
@@ -235,6 +238,7 @@ def take_command(
     arm: Array,
     forward: Part,
     inverse: Part,
+    walk: Part,
     start: Part,
     sample: Array,
     feedback: Array,
@@ -253,6 +257,7 @@ def take_command(
         arm: ARM, (1,).
         forward: Forward kinematics.
         inverse: Inverse kinematics.
+        walk: `motion.walk.walk`.
         start: `motion.start.start`.
         sample: The cycle's sample, SAMPLE, (1,).
         feedback: FEEDBACK, (1,).
@@ -276,7 +281,7 @@ def take_command(
         return int(code)
     if arm[0].through and msg.group != _JAW and not KEEPS_REMOTE_CENTER[op]:
         return _REMOTE_CENTER
-    code = start(motion, path, arm, forward, inverse, message, next_message, sample[0].t_ns, scratch, poses)
+    code = start(motion, path, arm, forward, inverse, walk, message, next_message, sample[0].t_ns, scratch, poses)
     if code != _OK:
         return int(code)
     c.free = 0

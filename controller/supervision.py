@@ -10,6 +10,7 @@ from controller.mailbox import MESSAGE, Operation
 from controller.motion.path import PATH
 from controller.motion.setpoint import MOTION, follow, hold_here, is_moving
 from controller.motion.start import START
+from controller.motion.walk import WALK
 from controller.states import Event, transition
 from drivers.driver import FEEDBACK, Mode, Status
 from kinematics.chain import FORWARD, INVERSE
@@ -38,7 +39,8 @@ _ENABLE_TIMEOUT, _HOMING_FAILED = int(Code.ENABLE_TIMEOUT), int(Code.HOMING_FAIL
 _CORE, _MOTION, _PATH, _ARM = array_of(CORE), array_of(MOTION), array_of(PATH), array_of(ARM)
 _GUARD, _SAMPLE, _FEEDBACK, _MESSAGE = array_of(GUARD), array_of(SAMPLE), array_of(FEEDBACK), array_of(MESSAGE)
 _F8_2D, _POSES, _i8 = types.float64[:, ::1], types.float64[:, :, ::1], types.int64
-_START, _FORWARD, _INVERSE = types.FunctionType(START), types.FunctionType(FORWARD), types.FunctionType(INVERSE)
+_START, _WALK = types.FunctionType(START), types.FunctionType(WALK)
+_FORWARD, _INVERSE = types.FunctionType(FORWARD), types.FunctionType(INVERSE)
 
 
 @kernel(types.void(_CORE, _i8))
@@ -98,6 +100,7 @@ def _average(core: Array, arm: Array, feedback: Array) -> int:
         _ARM,
         _FORWARD,
         _INVERSE,
+        _WALK,
         _START,
         _GUARD,
         _SAMPLE,
@@ -115,6 +118,7 @@ def supervise(
     arm: Array,
     forward: Part,
     inverse: Part,
+    walk: Part,
     start: Part,
     guard: Array,
     sample: Array,
@@ -191,7 +195,7 @@ def supervise(
             msg.timeout_s = 0.0
             for i in range(MAX_AXES):
                 msg.vector[i] = c.home[i]
-            code = start(motion, path, arm, forward, inverse, message, next_message, s.t_ns, scratch, poses)
+            code = start(motion, path, arm, forward, inverse, walk, message, next_message, s.t_ns, scratch, poses)
             if code != _OK:
                 return _HOMING_FAILED
             c.activity = _HOMING

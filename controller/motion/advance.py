@@ -4,6 +4,8 @@ Position, velocity and acceleration of the set-point go on without a step from o
 starts from the three as they are. Only a raw stream (`servo_jp`, `servo_cp`) may step in velocity, within its limit.
 """
 
+import math
+
 from numba.core import types
 
 from controller.catalogue import Code
@@ -12,13 +14,13 @@ from controller.motion.braking import braking_speed, stop_displacement, velocity
 from controller.motion.path import PATH, path_jaw, path_pose
 from controller.motion.setpoint import MOTION, Mode, begin_stop, first_axis, hold_here, past_axis
 from controller.motion.tip import joint_efforts, joint_rates, turn_to_base
-from controller.motion.trajectory import TRAJECTORY, evaluate, plan, plan_unsynchronised
+from controller.motion.trajectory import TRAJECTORY
 from kinematics.chain import FORWARD_JACOBIAN, INVERSE
 from kinematics.compiled import Array, Part, array_of, kernel
 from kinematics.description import ARM
 from telemetry.sample import MAX_AXES, SAMPLE
 
-__all__ = ["ADVANCE", "ARRIVED", "RUNNING", "WAITING", "advance"]
+__all__ = ["ADVANCE", "ARRIVED", "EVALUATE", "PLAN", "RUNNING", "WAITING", "advance"]
 
 RUNNING, ARRIVED, WAITING = 0, 1, 2
 """What `advance` returns, but for codes: under way or at rest before; just come to rest; and `next_message` is due."""
@@ -42,12 +44,34 @@ _SAMPLE, _F8_2D, _POSES = array_of(SAMPLE), types.float64[:, ::1], types.float64
 _f8, _i8 = types.float64, types.int64
 _INVERSE, _FORWARD_JACOBIAN = types.FunctionType(INVERSE), types.FunctionType(FORWARD_JACOBIAN)
 
-ADVANCE = _i8(_MOTION, _PATH, _TRAJECTORY, _ARM, _FORWARD_JACOBIAN, _INVERSE, _SAMPLE, _i8, _F8_2D, _POSES)
-"""advance(motion, path, trajectories, arm, forward_jacobian, inverse, sample, group, scratch, poses)."""
+_V = types.float64[:]
+PLAN = _i8(_TRAJECTORY, _i8, _V, _V, _V, _V, _V, _V, _V, _V)
+"""plan(trajectory, n_axes, p0, v0, a0, p1, v1, v_max, a_max, j_max) of trajectory.py, as a part."""
+EVALUATE = types.void(_TRAJECTORY, _f8, _V, _V, _V)
+"""evaluate(trajectory, t, p, v, a), likewise."""
+_PLAN, _EVALUATE = types.FunctionType(PLAN), types.FunctionType(EVALUATE)
+
+ADVANCE = _i8(
+    _MOTION,
+    _PATH,
+    _TRAJECTORY,
+    _ARM,
+    _PLAN,
+    _PLAN,
+    _EVALUATE,
+    _FORWARD_JACOBIAN,
+    _INVERSE,
+    _SAMPLE,
+    _i8,
+    _F8_2D,
+    _POSES,
+)
+"""advance(motion, path, trajectories, arm, plan, plan_unsynchronised, evaluate, forward_jacobian, inverse, sample,
+group, scratch, poses), as a part of the cycle."""
 
 
-@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _i8, _F8_2D))
-def _plan_move(motion: Array, trajectory: Array, arm: Array, group: int, scratch: Array) -> int:
+@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _PLAN, _i8, _F8_2D))
+def _plan_move(motion: Array, trajectory: Array, arm: Array, plan: Part, group: int, scratch: Array) -> int:
     """Plan the joint trajectory of a move from its present state; return 0 or a trajectory.Status.
 
     Slow limits must not take an axis past its position limit, as they would where it is faster than they allow and
@@ -76,15 +100,17 @@ def _plan_move(motion: Array, trajectory: Array, arm: Array, group: int, scratch
     return int(plan(trajectory, n, p0, v0, a0, p1, v1, v_max, a_max, j_max))
 
 
-@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _i8, _F8_2D))
-def _advance_move(motion: Array, trajectory: Array, arm: Array, group: int, scratch: Array) -> int:
+@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _PLAN, _EVALUATE, _i8, _F8_2D))
+def _advance_move(
+    motion: Array, trajectory: Array, arm: Array, plan: Part, evaluate: Part, group: int, scratch: Array
+) -> int:
     """Go on along the joint trajectory of a move; return RUNNING, ARRIVED or a code."""
     m = motion[0]
     first, past = first_axis(arm, group), past_axis(motion, arm, group)
     if m.plan_due[group]:
         m.plan_due[group] = 0
         m.time[group] = 0.0
-        if _plan_move(motion, trajectory, arm, group, scratch) != 0:
+        if _plan_move(motion, trajectory, arm, plan, group, scratch) != 0:
             begin_stop(motion, arm, group)
             return _PATH_FAILED
     m.time[group] += m.period
@@ -100,8 +126,8 @@ def _advance_move(motion: Array, trajectory: Array, arm: Array, group: int, scra
     return ARRIVED
 
 
-@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _i8, _F8_2D))
-def _plan_stream(motion: Array, trajectory: Array, arm: Array, group: int, scratch: Array) -> int:
+@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _PLAN, _i8, _F8_2D))
+def _plan_stream(motion: Array, trajectory: Array, arm: Array, plan: Part, group: int, scratch: Array) -> int:
     """Plan how the set-point meets the moving target of an interpolated stream; return 0 or a trajectory.Status.
 
     The target goes on at the stream's own velocity and acceleration. Seen from it the set-point has to come to rest at
@@ -124,11 +150,13 @@ def _plan_stream(motion: Array, trajectory: Array, arm: Array, group: int, scrat
         v_max[x] = k * a.velocity_max[i] - abs(v) - (COAST * m.interval[group] + m.period) * abs(acceleration)
         a_max[x] = k * a.acceleration_max[i] - abs(acceleration)
         j_max[x] = k * a.jerk_max[i]
-    return int(plan_unsynchronised(trajectory, n, p0, v0, a0, p1, v1, v_max, a_max, j_max))
+    return int(plan(trajectory, n, p0, v0, a0, p1, v1, v_max, a_max, j_max))
 
 
-@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _i8, _F8_2D))
-def _advance_stream(motion: Array, trajectory: Array, arm: Array, group: int, scratch: Array) -> int:
+@kernel(_i8(_MOTION, _TRAJECTORY, _ARM, _PLAN, _EVALUATE, _i8, _F8_2D))
+def _advance_stream(
+    motion: Array, trajectory: Array, arm: Array, plan: Part, evaluate: Part, group: int, scratch: Array
+) -> int:
     """Go on towards, or with, the moving target of an interpolated stream; return RUNNING or a code.
 
     A step after which an axis could no longer stop within its position limits is not taken: it belongs to that stop.
@@ -144,7 +172,7 @@ def _advance_stream(motion: Array, trajectory: Array, arm: Array, group: int, sc
     if m.plan_due[group]:
         m.plan_due[group] = 0
         m.time[group] = 0.0
-        if _plan_stream(motion, trajectory, arm, group, scratch) != 0:
+        if _plan_stream(motion, trajectory, arm, plan, group, scratch) != 0:
             begin_stop(motion, arm, group)
             return _PATH_FAILED
     m.time[group] += m.period
@@ -183,6 +211,19 @@ def _speed_allowed(motion: Array, arm: Array, i: int, v: float, scale: float) ->
     return min(max(speed, a.acceleration_max[i] * T), a.velocity_max[i])  # type: ignore[no-any-return]
 
 
+@kernel(_f8(_ARM, _i8, _f8, _f8))
+def _acceleration_left(arm: Array, i: int, v: float, acceleration: float) -> float:
+    """Return the acceleration that whatever comes after a raw stream goes on from.
+
+    It keeps the limit, and can be taken away, at the jerk limit, before the velocity exceeds its own.
+    """
+    a = arm[0]
+    most = min(a.acceleration_max[i], math.sqrt(2.0 * a.jerk_max[i] * max(a.velocity_max[i] - abs(v), 0.0)))
+    if acceleration * v < 0.0:
+        most = a.acceleration_max[i]
+    return min(max(acceleration, -most), most)
+
+
 @kernel(types.void(_MOTION, _ARM, _i8))
 def _advance_servo(motion: Array, arm: Array, group: int) -> None:
     """Go on towards a stream's newest position, within the velocity limits and able to stop before the joint limits.
@@ -206,8 +247,7 @@ def _advance_servo(motion: Array, arm: Array, group: int) -> None:
             excess = max(1.0, abs(v) / _speed_allowed(motion, arm, i, v, SERVO_BRAKING))
         step = (m.target[i] - m.q[i]) / (left * excess)
         v = step / T
-        acceleration = (v - m.qd[i]) / T
-        m.qdd[i] = min(max(acceleration, -a.acceleration_max[i]), a.acceleration_max[i])
+        m.qdd[i] = _acceleration_left(arm, i, v, (v - m.qd[i]) / T)
         m.qd[i] = v
         m.q[i] += step
     m.target_cycles[group] = max(left - 1, 1)
@@ -261,7 +301,7 @@ def _advance_velocity(
             change = share * (min(max(target, -most), most) - m.qd[i])
             change = min(max(change, -a_max * T), a_max * T)
             v = m.qd[i] + change
-            acceleration = change / T
+            acceleration = _acceleration_left(arm, i, v, change / T)
             dq = 0.5 * (m.qd[i] + v) * T
             out = max(m.q[i] + dq - a.position_max[i], a.position_min[i] - m.q[i] - dq)
             if out > 0.0 and dq * target > 0.0:
@@ -338,9 +378,17 @@ def _advance_effort(
         m.goal_velocity[i] = 0.0
 
 
-@kernel(_i8(_MOTION, _PATH, _TRAJECTORY, _ARM, _INVERSE, _F8_2D, _POSES))
+@kernel(_i8(_MOTION, _PATH, _TRAJECTORY, _ARM, _PLAN, _EVALUATE, _INVERSE, _F8_2D, _POSES))
 def _advance_path(
-    motion: Array, path: Array, trajectory: Array, arm: Array, inverse: Part, scratch: Array, poses: Array
+    motion: Array,
+    path: Array,
+    trajectory: Array,
+    arm: Array,
+    plan: Part,
+    evaluate: Part,
+    inverse: Part,
+    scratch: Array,
+    poses: Array,
 ) -> int:
     """Go on along the path of the tip; return RUNNING, ARRIVED or a code."""
     m = motion[0]
@@ -414,6 +462,9 @@ def advance(
     path: Array,
     trajectories: Array,
     arm: Array,
+    plan: Part,
+    plan_unsynchronised: Part,
+    evaluate: Part,
     forward_jacobian: Part,
     inverse: Part,
     sample: Array,
@@ -430,6 +481,9 @@ def advance(
         path: PATH, (1,).
         trajectories: TRAJECTORY, (2,): the arm's, in joints or along the path, and the jaw's.
         arm: ARM, (1,).
+        plan: `trajectory.plan`. That and the next two are parts, so that their code is compiled once.
+        plan_unsynchronised: `trajectory.plan_unsynchronised`.
+        evaluate: `trajectory.evaluate`.
         forward_jacobian: Forward kinematics with the Jacobian, signature FORWARD_JACOBIAN.
         inverse: Inverse kinematics, signature INVERSE.
         sample: The cycle's sample, SAMPLE, (1,).
@@ -444,9 +498,9 @@ def advance(
     if mode <= _HOLD:
         return RUNNING
     if mode == _MOVE:
-        code = _advance_move(motion, trajectory, arm, group, scratch)
+        code = _advance_move(motion, trajectory, arm, plan, evaluate, group, scratch)
     elif mode == _INTERPOLATE:
-        code = _advance_stream(motion, trajectory, arm, group, scratch)
+        code = _advance_stream(motion, trajectory, arm, plan_unsynchronised, evaluate, group, scratch)
     elif mode == _SERVO:
         _advance_servo(motion, arm, group)
     elif mode == _VELOCITY:
@@ -454,7 +508,7 @@ def advance(
     elif mode == _EFFORT:
         _advance_effort(motion, arm, forward_jacobian, sample, group, scratch, poses)
     else:
-        code = _advance_path(motion, path, trajectory, arm, inverse, scratch, poses)
+        code = _advance_path(motion, path, trajectory, arm, plan, evaluate, inverse, scratch, poses)
     if code == ARRIVED:
         hold_here(motion, arm, group)
         if group == _ARM_GROUP and m.waiting:

@@ -11,7 +11,7 @@ from controller.catalogue import Code
 from controller.mailbox import IS_CARTESIAN, MAX_VIA, MESSAGE, QUANTITY, VERB, Frame, Group, Operation, Quantity, Verb
 from controller.motion.path import LINEAR, PATH, add_jaw, add_point, begin_path, round_corners
 from controller.motion.setpoint import MOTION, Mode, begin_stop, first_axis
-from controller.motion.walk import limit_path, walk
+from controller.motion.walk import WALK, limit_path
 from kinematics.chain import FORWARD, INVERSE, IkStatus
 from kinematics.compiled import Array, Part, array_of, kernel
 from kinematics.description import ARM
@@ -53,10 +53,10 @@ _MOVE_CP = int(Operation.MOVE_CP)
 
 _MOTION, _PATH, _ARM, _MESSAGE = array_of(MOTION), array_of(PATH), array_of(ARM), array_of(MESSAGE)
 _F8_2D, _POSES, _f8, _i8 = types.float64[:, ::1], types.float64[:, :, ::1], types.float64, types.int64
-_FORWARD, _INVERSE = types.FunctionType(FORWARD), types.FunctionType(INVERSE)
+_FORWARD, _INVERSE, _WALK = types.FunctionType(FORWARD), types.FunctionType(INVERSE), types.FunctionType(WALK)
 
-START = _i8(_MOTION, _PATH, _ARM, _FORWARD, _INVERSE, _MESSAGE, _MESSAGE, _i8, _F8_2D, _POSES)
-"""start(motion, path, arm, forward, inverse, message, next_message, now_ns, scratch, poses), as a part of the cycle."""
+START = _i8(_MOTION, _PATH, _ARM, _FORWARD, _INVERSE, _WALK, _MESSAGE, _MESSAGE, _i8, _F8_2D, _POSES)
+"""start(motion, path, arm, forward, inverse, walk, message, next_message, now_ns, scratch, poses), as a part."""
 
 
 @kernel(_i8(_MESSAGE, _ARM))
@@ -213,13 +213,14 @@ def _tip_goal(
     return _OK
 
 
-@kernel(_i8(_MOTION, _PATH, _ARM, _FORWARD, _INVERSE, _MESSAGE, _F8_2D, _POSES))
+@kernel(_i8(_MOTION, _PATH, _ARM, _FORWARD, _INVERSE, _WALK, _MESSAGE, _F8_2D, _POSES))
 def _begin_path(
     motion: Array,
     path: Array,
     arm: Array,
     forward: Part,
     inverse: Part,
+    walk: Part,
     message: Array,
     scratch: Array,
     poses: Array,
@@ -321,6 +322,7 @@ def start(
     arm: Array,
     forward: Part,
     inverse: Part,
+    walk: Part,
     message: Array,
     next_message: Array,
     now_ns: int,
@@ -335,6 +337,7 @@ def start(
         arm: ARM, (1,).
         forward: Forward kinematics, signature FORWARD.
         inverse: Inverse kinematics, signature INVERSE.
+        walk: `walk.walk`; a part, so that its code is compiled once.
         message: The command, MESSAGE, (1,). A relative path's goal is made absolute in it.
         next_message: Where a path waits until the arm has come to rest, MESSAGE, (1,).
         now_ns: The cycle's time.
@@ -398,7 +401,7 @@ def start(
             next_message[0] = message[0]
             m.waiting = 1
             return _OK
-        return int(_begin_path(motion, path, arm, forward, inverse, message, scratch, poses))
+        return int(_begin_path(motion, path, arm, forward, inverse, walk, message, scratch, poses))
 
     if verb != _MOVE:
         horizon = SERVO_HORIZON if verb == _SERVO else INTERPOLATE_HORIZON

@@ -17,7 +17,7 @@ from kinematics.compiled import Array, array_of, kernel
 from kinematics.description import ARM
 from telemetry.sample import MAX_AXES
 
-__all__ = ["JUMP", "limit_path", "walk"]
+__all__ = ["JUMP", "WALK", "limit_path", "walk"]
 
 JUMP = 10
 """What `walk` returns where a joint would have to jump; below it are the statuses of INVERSE."""
@@ -218,7 +218,11 @@ def _walk_stretch(
     return 0
 
 
-@kernel(_i8(_PATH, _ARM, _INVERSE, _matrix, _vector, _vector))
+WALK = _i8(_PATH, _ARM, _INVERSE, _matrix, _vector, _vector)
+"""walk(path, arm, inverse, T, q, q_near), as a part."""
+
+
+@kernel(WALK)
 def walk(path: Array, arm: Array, inverse: Any, T: Array, q: Array, q_near: Array) -> int:  # noqa: ANN401
     """Walk a path with the inverse kinematics; return 0, the first status that is not 0, or JUMP.
 

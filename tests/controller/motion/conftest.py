@@ -6,11 +6,12 @@ import pytest
 from numba.core import types
 
 from controller.mailbox import MESSAGE, Frame, Group, Operation
-from controller.motion.advance import ADVANCE, WAITING, advance
+from controller.motion.advance import ADVANCE, EVALUATE, PLAN, WAITING, advance
 from controller.motion.path import PATH
 from controller.motion.setpoint import MOTION, SCRATCH, Mode, begin_stop, follow, hold_here, is_moving, set_speed_ratio
 from controller.motion.start import START, start
-from controller.motion.trajectory import TRAJECTORY
+from controller.motion.trajectory import TRAJECTORY, evaluate, plan, plan_unsynchronised
+from controller.motion.walk import WALK, walk
 from kinematics.chain import FORWARD, FORWARD_JACOBIAN, INVERSE
 from kinematics.compiled import array_of
 from kinematics.description import ARM, load_arm
@@ -32,14 +33,15 @@ _F2, _F3 = types.float64[:, ::1], types.float64[:, :, ::1]
 
 @numba.njit(
     types.int64(
-        types.FunctionType(START), types.FunctionType(ADVANCE), types.FunctionType(FORWARD),
+        types.FunctionType(WALK), types.FunctionType(START), types.FunctionType(PLAN), types.FunctionType(PLAN),
+        types.FunctionType(EVALUATE), types.FunctionType(ADVANCE), types.FunctionType(FORWARD),
         types.FunctionType(FORWARD_JACOBIAN), types.FunctionType(INVERSE), _M, _P, _T, _A, array_of(SAMPLE),
         array_of(MESSAGE), array_of(MESSAGE), _F2, _F3, _F3, types.int64[:, ::1], types.int64, types.boolean,
     )
 )  # fmt: skip
 def _run(
-    start, advance, forward, forward_jacobian, inverse, motion, path, trajectories, arm, sample, message, next_message,
-    scratch, poses, history, ends, now, until_rest,
+    walk, start, plan, plan_unsynchronised, evaluate, advance, forward, forward_jacobian, inverse, motion, path,
+    trajectories, arm, sample, message, next_message, scratch, poses, history, ends, now, until_rest,
 ):  # fmt: skip
     """What the cycle does with the set-point, period by period; return how many periods passed."""
     for k in range(history.shape[1]):
@@ -48,9 +50,12 @@ def _run(
         now += 1_000_000
         sample[0].t_ns = now
         for group in range(2):
-            code = advance(motion, path, trajectories, arm, forward_jacobian, inverse, sample, group, scratch, poses)
+            code = advance(
+                motion, path, trajectories, arm, plan, plan_unsynchronised, evaluate, forward_jacobian, inverse, sample,
+                group, scratch, poses,
+            )  # fmt: skip
             if code == WAITING:
-                code = start(motion, path, arm, forward, inverse, next_message, message, now, scratch, poses)
+                code = start(motion, path, arm, forward, inverse, walk, next_message, message, now, scratch, poses)
             ends[k, group] = code
         for i in range(history.shape[2]):
             history[0, k, i], history[1, k, i] = motion[0].q[i], motion[0].qd[i]
@@ -103,8 +108,8 @@ class SetPoint:
         for key, value in fields.items():
             message[key] = value
         return start(
-            self.motion, self.path, self.arm, self.kernels.forward, self.kernels.inverse, message, self.next_message,
-            self.now,
+            self.motion, self.path, self.arm, self.kernels.forward, self.kernels.inverse, walk, message,
+            self.next_message, self.now,
             self.scratch, self.poses,
         )  # fmt: skip
 
@@ -119,10 +124,10 @@ class SetPoint:
         """Let some periods pass; `ends` gets (group, code) of what ended. Return how many passed."""
         history, ends = np.empty((3, count, MAX_AXES)), np.zeros((count, 2), np.int64)
         passed = _run(
-            start, advance, self.kernels.forward, self.kernels.forward_jacobian, self.kernels.inverse, self.motion,
-            self.path, self.trajectories,
-            self.arm, self.sample, self.message, self.next_message, self.scratch, self.poses, history, ends, self.now,
-            until_rest,
+            walk, start, plan, plan_unsynchronised, evaluate, advance, self.kernels.forward,
+            self.kernels.forward_jacobian, self.kernels.inverse,
+            self.motion, self.path, self.trajectories, self.arm, self.sample, self.message, self.next_message,
+            self.scratch, self.poses, history, ends, self.now, until_rest,
         )  # fmt: skip
         self.now += passed * 1_000_000
         for name, rows in zip(("q", "qd", "qdd"), history, strict=True):
