@@ -56,6 +56,7 @@ WORK = np.dtype(
         ("d", "f8"),
         ("v_max", "f8"),
         ("a_max", "f8"),
+        ("d_direct", "f8"),  # what the fastest change of velocity alone covers
         ("close", "f8"),  # distances that differ by less are taken as equal
         ("late", "f8"),  # s: and durations
         ("fixed", "f8"),  # s, brake included: a duration that the axis can take, by the motion that follows

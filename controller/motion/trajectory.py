@@ -195,7 +195,7 @@ def _write_mixture(trajectory: Array, i: int, duration: float) -> float:
 
 
 @kernel(types.void(_T, _i8, _f8, _f8, _f8, _f8, _f8, _f8, _f8, _f8))
-def _solve(
+def _prepare(
     trajectory: Array,
     i: int,
     p0: float,
@@ -207,7 +207,10 @@ def _solve(
     a_max: float,
     j_max: float,
 ) -> None:
-    """Write what is asked of an axis, and its fastest motion, to `work`."""
+    """Write to `work` what is asked of an axis, and the fastest change of its velocity.
+
+    Almost without branches, and apart from the search: so the processor works on several axes at once.
+    """
     work = trajectory[0].work[i]
     work.p_start, work.v_start, work.a_start = p0, v0, a0
     work.p_end, work.v_end, work.j_max = p1, v1, j_max
@@ -239,37 +242,35 @@ def _solve(
     off = _ROUNDING * (abs(v0) + 0.5 * a0 * a0 + abs(v1))
     if abs(v1 - v_left) <= _SAME * abs(v1) + off + min(_ROUNDING * v_max, _SET_HIGH * off):
         v1 = v_left
-    side, shortest, d_direct, peak = direct(v0, a0, v1, a_max)
-    turn = 1.0
-    if d < d_direct:
-        turn = -1.0
+    _, shortest, d_direct, peak = direct(v0, a0, v1, a_max)
+    turn = -1.0 if d < d_direct else 1.0
     work.side = turn
-    work.turn = 1.0
-    v0 *= turn
-    a0 *= turn
-    v1 *= turn
-    side *= turn
-    work.v0, work.a0, work.v1, work.d, work.v_max, work.a_max = v0, a0, v1, turn * d, v_max, a_max
+    work.v0, work.a0, work.v1, work.d, work.v_max, work.a_max = turn * v0, turn * a0, turn * v1, turn * d, v_max, a_max
     # By the target, not by the way that is left: what was near enough once must still be so a little later.
     speed = abs(v1)
     time_to_stop = min(2.0 * np.sqrt(speed), speed / a_max + a_max)
     size = scale * (abs(p0) + abs(p1)) + speed * time_to_stop
     close = _SAME * size + _ROUNDING * min(v_max * (a_max + v_max / a_max), _SET_HIGH * size) + off * shortest
-    close += speed * off / max(peak, np.sqrt(off), 1e-150)
-    work.close = close
+    work.close = close + speed * off / max(peak, np.sqrt(off), 1e-150)
     work.late = _AT_ONCE * time_to_stop
-    if abs(d - d_direct) <= close:
-        work.fixed = t_brake + shortest
+    work.d_direct = turn * d_direct
+    work.fixed = t_brake + shortest
+
+
+@kernel(types.void(_T, _i8))
+def _solve(trajectory: Array, i: int) -> None:
+    """Write the fastest motion of an axis to `work`."""
+    work = trajectory[0].work[i]
+    v0, a0, v1, d, d_direct = work.v0, work.a0, work.v1, work.d, work.d_direct
+    work.turn = 1.0
+    if d - d_direct <= work.close:
         work.rise = 0.0
         work.cruise = 0.0
-        work.dip = NO_DIP
-        if side < 0.0 and a0 < 0.0:
-            work.dip = -a0
+        work.dip = -a0 if a0 < 0.0 and v1 < v0 - 0.5 * a0 * a0 else NO_DIP
     else:
-        work.rise, work.cruise, work.dip, shortest = far_motion(
-            v0, a0, v1, turn * d, v_max, a_max, 0.0, np.inf, turn * d_direct
-        )
-        work.fixed = t_brake + shortest
+        rise, cruise, dip, shortest = far_motion(v0, a0, v1, d, work.v_max, work.a_max, 0.0, np.inf, d_direct)
+        work.rise, work.cruise, work.dip = rise, cruise, dip
+        work.fixed = work.brake_time + work.brake_hold + shortest
 
 
 @kernel(_i8(_T, _i8, _V, _V, _V, _V, _V, _V, _V, _V))
@@ -297,7 +298,9 @@ def _solve_all(
         if abs(v1[i]) > v_max[i]:
             return _TOO_FAST
     for i in range(n_axes):
-        _solve(trajectory, i, p0[i], v0[i], a0[i], p1[i], v1[i], v_max[i], a_max[i], j_max[i])
+        _prepare(trajectory, i, p0[i], v0[i], a0[i], p1[i], v1[i], v_max[i], a_max[i], j_max[i])
+    for i in range(n_axes):
+        _solve(trajectory, i)
         work = trajectory[0].work[i]
         if not np.isfinite(work.d + work.close + work.fixed):
             return _NOT_FINITE
