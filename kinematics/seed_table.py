@@ -146,9 +146,9 @@ def nearest(keys: Array) -> int:
     least = keys[0]
     for k in range(COUNT):
         least = min(least, keys[k])
-    k = i8(least) & (COUNT - 1)
-    keys[k] = USED
-    return k
+    found: int = i8(least) & (COUNT - 1)
+    keys[found] = USED
+    return found
 
 
 @kernel(types.void(ARMS, SEEDS, f8[:, ::1], i8, f8[::1]))
