@@ -31,7 +31,8 @@ from tests.kinematics.serial_arms import PANDA, PANDA_FLANGE, write_arm
 __all__ = ["rows"]
 
 COLD = 100_000
-COLD_PEER = 10_000
+COLD_PEER = 10_000  # of the same poses, since the peer is slower
+TURNS = 100
 WARM = 20_000
 RUN = 200  # calls per run in compiled code
 LAPS = 10
@@ -45,6 +46,9 @@ PEERS: dict[str, dict[str, Any]] = {
     "ik_LM": {},  # as it comes: Chan's damping, k = 1
     "ik_LM k=0.1": {"k": 0.1},  # the quickest that was found for this arm
 }
+Solver = Callable[[Array], Array]
+"""Joints, (n,) or (8,), of a pose."""
+
 f8, i8 = types.float64, types.int64
 
 TRACK_LOOP = types.void(PART_ADDRESS, PART_ADDRESS, ARMS, f8, f8[:, :, ::1], f8[::1], f8[:, ::1], i8[::1], i8, i8)
@@ -167,7 +171,8 @@ def _poses(description: ArmDescription, Q: Array) -> Array:
     return T
 
 
-def _timed(solve: Callable[[Array], Array], T: Array) -> tuple[Array, Array]:
+def _timed(solve: Solver, T: Array) -> tuple[Array, Array]:
+    """Return the answers, (N, 8), and the time of each call, µs."""
     Q, times, clock = np.zeros((len(T), 8)), np.empty(len(T)), time.perf_counter_ns
     for i, pose in enumerate(T):
         begin = clock()
@@ -193,38 +198,41 @@ def _peer(description: ArmDescription) -> Any:  # noqa: ANN401
     return rtb.ETS(steps).compile()
 
 
+def _our_solver(description: ArmDescription, parts: tuple[Part, Part]) -> Solver:
+    solver = InverseKinematics(description, forward=parts[0], forward_jacobian=parts[1])
+    return lambda pose: solver.solve(pose).q
+
+
+def _peer_solver(peer: Any, options: dict[str, Any]) -> Solver:  # noqa: ANN401
+    def solve(pose: Array) -> Array:
+        answer: Array = peer.ik_LM(pose, tol=RESIDUAL, joint_limits=True, **options)[0]
+        return answer
+
+    return solve
+
+
 def _cold_rows(description: ArmDescription) -> list[Row]:
+    """Return the rows of the random poses; solvers take turns, so that what else the machine does meets all alike."""
     arm, rng = description.record[0], np.random.default_rng(1)
     T = _poses(description, rng.uniform(arm["position_min"], arm["position_max"], (COLD, 8)))
-    result = []
-    for name, (forward, forward_jacobian) in _parts(description).items():
-        solver = InverseKinematics(description, forward=forward, forward_jacobian=forward_jacobian)
-
-        def solve(pose: Array, solver: InverseKinematics = solver) -> Array:
-            return solver.solve(pose).q
-
-        _timed(solve, T[:1000])
-        Q, times = _timed(solve, T)
-        result.append(_row("IK cold", name, "python", _confirmed(description, Q, T), times))
-        many = []
-        for first in range(0, COLD, 1000):
-            begin = time.perf_counter_ns()
-            solver.solve_all(T[first : first + 1000])
-            many.append((time.perf_counter_ns() - begin) / 1e6)
-        result.append(_row("IK cold", name, "batch", _confirmed(description, Q, T), np.array(many)))
+    solvers = {name: (_our_solver(description, parts), COLD // TURNS) for name, parts in _parts(description).items()}
     peer = _peer(description)
     if peer is not None:
         version = metadata.version("roboticstoolbox-python")
         for name, options in PEERS.items():
-
-            def ask(pose: Array, options: dict[str, Any] = options) -> Array:
-                answer: Array = peer.ik_LM(pose, tol=RESIDUAL, joint_limits=True, **options)[0]
-                return answer
-
-            Q, times = _timed(ask, T[:COLD_PEER])
-            solved = _confirmed(description, Q, T[:COLD_PEER])
-            result.append(_row("IK cold", f"roboticstoolbox {version} {name}", "python", solved, times))
-    return result
+            solvers[f"roboticstoolbox {version} {name}"] = _peer_solver(peer, options), COLD_PEER // TURNS
+    for solve, _ in solvers.values():
+        _timed(solve, T[:100])
+    results: dict[str, list[tuple[Array, Array, Array]]] = {name: [] for name in solvers}
+    for first in range(0, COLD, COLD // TURNS):
+        for name, (solve, count) in solvers.items():
+            poses = T[first : first + count]
+            results[name].append((*_timed(solve, poses), poses))
+    made = []
+    for name, turns in results.items():
+        Q, times, poses = (np.concatenate(parts) for parts in zip(*turns, strict=True))
+        made.append(_row("IK cold", name, "python", _confirmed(description, Q, poses), times))
+    return made
 
 
 def _path(description: ArmDescription) -> Array:

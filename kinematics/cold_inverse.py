@@ -66,7 +66,7 @@ class IkBatch(NamedTuple):
 
 
 @kernel(UniTuple(u8, 2)(u8))
-def _random(state: int) -> tuple[int, int]:
+def _random(state: np.uint64) -> tuple[np.uint64, np.uint64]:
     """Return the next state and 64 random bits: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
     state += np.uint64(0x9E3779B97F4A7C15)
     z = state
@@ -206,7 +206,7 @@ class InverseKinematics:
         if near or seed != 0 or tries != TRIES:
             request = self._asked(near, seed, tries)
         try:  # to look at the argument first would cost as much as the search
-            outcome = find(request, self._arm, self._seeds, T, q)
+            outcome = find(request, self._arm, self._seeds, T, q)  # type: ignore[arg-type]
         except TypeError:
             outcome = MISSHAPEN, 0, 0
         if outcome[0] == MISSHAPEN:

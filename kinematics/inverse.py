@@ -454,12 +454,12 @@ def converge(
     for i in range(8):
         step[i] += along(J, i, y)
     for _ in range(3):
-        outside = False
-        for i in range(n_joints):
+        outside = 0
+        for i in range(8):
             position = q[i] + step[i]
             q[i] = position
-            outside = outside or position < low[i] or position > high[i]
-        if outside:
+            outside += (position < low[i]) | (position > high[i])
+        if outside > 0:
             break
         forward(arm, q, now)
         e = task_error(task, T, now)

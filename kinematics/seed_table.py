@@ -124,19 +124,20 @@ def rank(seeds: Array, T: Array, M: Array, keys: Array) -> None:
     x0, x1, x2 = np.float32(goal[6]), np.float32(goal[7]), np.float32(goal[8])
     wp, wz = np.float32(seeds[0].position_weight), np.float32(seeds[0].axis_weight)
     scale, largest = np.float32(1 << 16), np.float32(LARGEST)
-    if seeds[0].turns_last:
+    if seeds[0].turns_first and seeds[0].turns_last:  # most arms: the origin has no y, and x is the last joint's
         for k in range(COUNT):
-            a, b, c = f[0, k] - p0, f[1, k] - p1, f[2, k] - p2
+            a, c = f[0, k] - p0, f[2, k] - p2
             d, e, g = f[3, k] - z0, f[4, k] - z1, f[5, k] - z2
-            distance = wp * (a * a + b * b + c * c) + wz * (d * d + e * e + g * g) + f[9, k]
+            distance = wp * (a * a + c * c) + wz * (d * d + e * e + g * g) + f[9, k]
             keys[k] = (np.int32(min(distance, largest) * scale) << np.int32(11)) | np.int32(k)
         return
+    wx = np.float32(0.0) if seeds[0].turns_last else wz
     for k in range(COUNT):
         a, b, c = f[0, k] - p0, f[1, k] - p1, f[2, k] - p2
         d, e, g = f[3, k] - z0, f[4, k] - z1, f[5, k] - z2
         distance = wp * (a * a + b * b + c * c) + wz * (d * d + e * e + g * g) + f[9, k]
         d, e, g = f[6, k] - x0, f[7, k] - x1, f[8, k] - x2
-        distance += wz * (d * d + e * e + g * g)
+        distance += wx * (d * d + e * e + g * g)
         keys[k] = (np.int32(min(distance, largest) * scale) << np.int32(11)) | np.int32(k)
 
 
@@ -146,9 +147,9 @@ def nearest(keys: Array) -> int:
     least = keys[0]
     for k in range(COUNT):
         least = min(least, keys[k])
-    k = i8(least) & (COUNT - 1)
-    keys[k] = USED
-    return k
+    found: int = i8(least) & (COUNT - 1)
+    keys[found] = USED
+    return found
 
 
 @kernel(types.void(ARMS, SEEDS, f8[:, ::1], i8, f8[::1]))
