@@ -192,7 +192,8 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
         else (clock.wait_real, clock.now_real, clock.finish_real)
     )
     driver = make_driver(config, arm, str(run_dir.port) if config.rig else config.driver.port)
-    pluggable: list[Part] = [kernels.forward, kernels.forward_jacobian, kernels.inverse, start, advance, law.call]
+    pluggable: list[Part] = [kernels.forward, kernels.forward_jacobian, kernels.inverse]
+    pluggable += [walk, start, plan, plan_unsynchronised, evaluate, advance, law.call]
     pluggable += [driver.receive, driver.transmit, *parts]
     prepare(run, *pluggable)  # before a device waits for commands, and not under real-time priority
     device = driver.open()
