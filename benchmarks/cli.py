@@ -29,7 +29,7 @@ def bench(
 ) -> None:
     """Measure this project beside its peers, in one run on the same tasks.
 
-    Suites: kinematics, dynamics, trajectories.
+    Suites: kinematics, inverse, dynamics, trajectories.
     """
     from benchmarks.rows import Settings
 
@@ -49,9 +49,14 @@ def bench(
 
 
 def _suites() -> dict[str, Callable[["Settings"], Sequence["Row"]]]:
-    from benchmarks import dynamics, kinematics, trajectories
+    from benchmarks import dynamics, general_inverse, kinematics, trajectories
 
-    return {"kinematics": kinematics.rows, "dynamics": dynamics.rows, "trajectories": trajectories.rows}
+    return {
+        "kinematics": kinematics.rows,
+        "inverse": general_inverse.rows,
+        "dynamics": dynamics.rows,
+        "trajectories": trajectories.rows,
+    }
 
 
 def _print_table(rows: Sequence["Row"]) -> None:

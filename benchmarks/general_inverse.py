@@ -7,26 +7,25 @@ path, within the step that the velocity limits allow. In compiled loops runs of 
 """
 
 import math
-import tempfile
 import time
 from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba.core import types
 
-from benchmarks.kinematics import Row, pinocchio_model
+from benchmarks.pinocchio_peer import pinocchio_model
+from benchmarks.rows import Row, Settings
 from kinematics import chain
 from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN
 from kinematics.cold_inverse import InverseKinematics
 from kinematics.compiled import Array, Part, kernel
-from kinematics.description import ArmDescription, load_arm, shipped_arms
+from kinematics.description import ArmDescription, load_arm
+from kinematics.generated import generated_kernels
 from kinematics.inverse import FORWARD_JACOBIAN_PART, FORWARD_PART, track
 from kinematics.parts import PART_ADDRESS, part_address, part_at
 from kinematics.remote_center import shaft_distance, track_through
-from tests.kinematics.serial_arms import PANDA, PANDA_FLANGE, write_arm
 
 __all__ = ["rows"]
 
@@ -37,7 +36,6 @@ WARM = 20_000
 RUN = 200  # calls per run in compiled code
 LAPS = 10
 PERIOD = 1e-3  # s
-INSTRUMENT = 0.35  # m
 CENTERING = 0.5
 OURS = "trocar"
 TABLES = "trocar, any chain"
@@ -111,22 +109,10 @@ def _loop_through(
             Q[i, k] = q[k]
 
 
-def _panda(tool: float = 0.0) -> ArmDescription:
-    if tool == 0.0 and "panda" in shipped_arms():
-        return load_arm("panda")
-    with tempfile.TemporaryDirectory() as folder:
-        return write_arm(Path(folder) / "panda.toml", PANDA, PANDA_FLANGE + tool)
-
-
 def _parts(description: ArmDescription) -> dict[str, tuple[Part, Part]]:
-    """Return the kernels to plug in by name: those for any chain and, where they can be made, the arm's own."""
-    parts: dict[str, tuple[Part, Part]] = {TABLES: (chain.forward, chain.forward_jacobian)}
-    try:
-        from kinematics.generated import generated_kernels
-    except ImportError:
-        return parts
+    """Return the kernels to plug in by name: the arm's own, and those for any chain."""
     own = generated_kernels(description)
-    return {OURS: (own.forward, own.forward_jacobian), **parts}
+    return {OURS: (own.forward, own.forward_jacobian), TABLES: (chain.forward, chain.forward_jacobian)}
 
 
 def _confirmed(description: ArmDescription, Q: Array, T: Array) -> Array:
@@ -211,20 +197,21 @@ def _peer_solver(peer: Any, options: dict[str, Any]) -> Solver:  # noqa: ANN401
     return solve
 
 
-def _cold_rows(description: ArmDescription) -> list[Row]:
+def _cold_rows(description: ArmDescription, settings: Settings) -> list[Row]:
     """Return the rows of the random poses; solvers take turns, so that what else the machine does meets all alike."""
     arm, rng = description.record[0], np.random.default_rng(1)
-    T = _poses(description, rng.uniform(arm["position_min"], arm["position_max"], (COLD, 8)))
-    solvers = {name: (_our_solver(description, parts), COLD // TURNS) for name, parts in _parts(description).items()}
+    cold, cold_peer = settings.count(COLD), settings.count(COLD_PEER)
+    T = _poses(description, rng.uniform(arm["position_min"], arm["position_max"], (cold, 8)))
+    solvers = {name: (_our_solver(description, parts), cold // TURNS) for name, parts in _parts(description).items()}
     peer = _peer(description)
     if peer is not None:
         version = metadata.version("roboticstoolbox-python")
         for name, options in PEERS.items():
-            solvers[f"roboticstoolbox {version} {name}"] = _peer_solver(peer, options), COLD_PEER // TURNS
+            solvers[f"roboticstoolbox {version} {name}"] = _peer_solver(peer, options), cold_peer // TURNS
     for solve, _ in solvers.values():
         _timed(solve, T[:100])
     results: dict[str, list[tuple[Array, Array, Array]]] = {name: [] for name in solvers}
-    for first in range(0, COLD, COLD // TURNS):
+    for first in range(0, cold, cold // TURNS):
         for name, (solve, count) in solvers.items():
             poses = T[first : first + count]
             results[name].append((*_timed(solve, poses), poses))
@@ -287,8 +274,9 @@ def _warm_rows(description: ArmDescription) -> list[Row]:
 
         def ask(pose: Array) -> Array:
             nonlocal q
-            q = peer.ik_LM(pose, q0=q, tol=RESIDUAL, joint_limits=True, k=0.1)[0]
-            return q
+            answer: Array = peer.ik_LM(pose, q0=q, tol=RESIDUAL, joint_limits=True, k=0.1)[0]
+            q = answer
+            return answer
 
         few = T[: WARM // 4]
         Q, times = _timed(ask, few)
@@ -326,7 +314,8 @@ def _through_rows(description: ArmDescription) -> list[Row]:
     return result
 
 
-def rows() -> list[Row]:
-    """Return the measurements."""
-    description = _panda()
-    return [*_cold_rows(description), *_warm_rows(description), *_through_rows(_panda(INSTRUMENT))]
+def rows(settings: Settings | None = None) -> list[Row]:
+    """Return the measurements; `settings.quick` asks for few poses."""
+    settings = settings or Settings()
+    description, held = load_arm("panda"), load_arm("panda:straight_instrument_300")
+    return [*_cold_rows(description, settings), *_warm_rows(description), *_through_rows(held)]

@@ -35,7 +35,7 @@ KINDS = ("rest", "moving start", "moving target", "moving", "outside")
 f8 = types.float64
 _F8_2D, _I8 = types.Array(f8, 2, "C"), types.int64
 _T = array_of(TRAJECTORY)
-clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
+clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
 CLOCK_MONOTONIC = 1  # linux/time.h
 
 
@@ -154,7 +154,8 @@ def errors(trajectories: Array, n_axes: Array, states: States) -> Errors:
 
     def worst(error: Array) -> Array:
         # An error that is not a number is one too.
-        return np.where(used, np.nan_to_num(error, nan=np.inf), 0.0).max(axis=1)
+        largest: Array = np.where(used, np.nan_to_num(error, nan=np.inf), 0.0).max(axis=1)
+        return largest
 
     return Errors(*(worst(e) for e in (start, joints, end, late, v_beyond, a_beyond, j_beyond)))
 
