@@ -13,7 +13,7 @@ from kinematics.cold_inverse import InverseKinematics, PoseError, _random, solve
 from kinematics.compiled import kernel
 from kinematics.damped_least_squares import factor, gram, pose_error, substitute
 from kinematics.frames import rotation_from_vector
-from kinematics.inverse import FORWARD_JACOBIAN_PART, FORWARD_PART, TOLERANCE, IkTask, track
+from kinematics.inverse import FORWARD_JACOBIAN_PART, FORWARD_PART, TOLERANCE, IkTask, inverse, track
 from kinematics.parts import part_address
 from tests.kinematics.serial_arms import EIGHT, FOUR, PANDA, PANDA_FLANGE, SEVEN, SIX, write_arm
 
@@ -188,6 +188,16 @@ def test_cold_search_of_positions_serves_arms_with_four_joints(arms):
     found = InverseKinematics(description).solve_all(T)
     assert (found.status == IkStatus.SOLVED).all()
     assert errors(poses(description, found.q), T).max() < 1e-6
+
+
+@pytest.mark.parametrize("rows", [PANDA[:1], PANDA[:2], SIX[:3], SIX[:5], EIGHT[:1]], ids=["1", "2", "3", "5", "rail"])
+@pytest.mark.parametrize("task", list(IkTask))
+def test_short_chains_are_solved_too(tmp_path, rows, task):
+    description = write_arm(tmp_path / "arm.toml", rows, 0.3)
+    T = poses(description, random_joints(description, 100))
+    found = InverseKinematics(description, task=task).solve_all(T)
+    assert (found.status == IkStatus.SOLVED).all()
+    assert errors(poses(description, found.q), T, task).max() < 1e-6
 
 
 def test_cold_search_gives_the_same_bits_for_the_same_seed(arms):
@@ -430,6 +440,18 @@ def test_track_without_a_period_has_only_the_joints_limits(arms):
     for q, pose in zip(Q, T, strict=True):
         motion = follow(description, q, pose[None], period=math.inf)
         assert motion.status[0] == IkStatus.SOLVED
+
+
+def test_inverse_with_the_closed_forms_signature_answers_near_the_joints_given(arms):
+    for name in ("panda", "six", "psm"):
+        description = arms[name]
+        Q, q = random_joints(description, 100, seed=14, margin=0.2), np.zeros(8)
+        for wanted, pose in zip(Q, poses(description, Q), strict=True):
+            near = wanted.copy()
+            near[: description.n_joints] += 1e-3
+            assert inverse(description.record, pose, near, q) == IkStatus.SOLVED
+            assert errors(poses(description, [q]), pose[None])[0] < 1e-6
+            assert np.abs(q - wanted).max() < 0.05
 
 
 def test_null_space_goal_keeps_joints_further_from_their_limits(arms):
