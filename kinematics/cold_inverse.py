@@ -10,11 +10,11 @@ import numpy.typing as npt
 from numba.core import types
 from numba.core.types.containers import UniTuple
 
-from kinematics import chain
 from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN, IkStatus
 from kinematics.compiled import Array, Part, kernel
 from kinematics.description import ArmDescription, KinematicsError
 from kinematics.frames import is_pose
+from kinematics.generated import generated_kernels
 from kinematics.inverse import (
     FORWARD_JACOBIAN_PART,
     FORWARD_PART,
@@ -160,17 +160,19 @@ class InverseKinematics:
         description: ArmDescription,
         *,
         task: IkTask = IkTask.POSE,
-        forward: Part = chain.forward,
-        forward_jacobian: Part = chain.forward_jacobian,
+        forward: Part | None = None,
+        forward_jacobian: Part | None = None,
     ) -> None:
         """Prepare; the first time for an arm takes some milliseconds.
 
         Args:
             description: The arm.
             task: What of a pose is wanted.
-            forward: Kernel, chain.FORWARD; an arm's own is faster than the default.
-            forward_jacobian: Kernel, chain.FORWARD_JACOBIAN.
+            forward: Kernel, `chain.FORWARD`; None: the arm's own, generated.
+            forward_jacobian: Kernel, chain.FORWARD_JACOBIAN; None: the arm's own.
         """
+        own = generated_kernels(description)
+        forward, forward_jacobian = forward or own.forward, forward_jacobian or own.forward_jacobian
         self.description = description
         self.task = task
         self._parts = forward, forward_jacobian  # the addresses are good while these live

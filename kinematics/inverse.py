@@ -13,8 +13,7 @@ from enum import IntEnum
 from numba.core import types
 from numba.core.types.containers import Tuple
 
-from kinematics import chain
-from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN, INVERSE, IkStatus
+from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN, IkStatus
 from kinematics.compiled import Array, Part, kernel
 from kinematics.damped_least_squares import TWIST, Twist6, factor, gram, pose_error, squared, substitute
 from kinematics.frames import is_pose
@@ -27,7 +26,6 @@ __all__ = [
     "TRACK",
     "IkTask",
     "descend",
-    "inverse",
     "track",
 ]
 
@@ -528,13 +526,3 @@ def track(
     if solved:
         return IkStatus.SOLVED
     return track_bounded(forward_jacobian, arm, task, period, T, low, high, near, q)
-
-
-@kernel(INVERSE)
-def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
-    """Write the joints that bring the tip to T, near q_near: `track` of any chain without a period and without a pull.
-
-    It has the signature of the closed forms, for arms that have none. As with them, whoever follows a path checks the
-    step: at a singularity the answer may be a jump away. What is written is an answer only when SOLVED is returned.
-    """
-    return track(chain.forward, chain.forward_jacobian, arm, IkTask.POSE, math.inf, 0.0, T, q_near, q)

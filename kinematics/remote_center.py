@@ -21,13 +21,13 @@ import numpy.typing as npt
 from numba.core import types
 from numba.core.types.containers import UniTuple
 
-from kinematics import chain
 from kinematics.chain import ARMS, IkStatus
 from kinematics.cold_inverse import IkResult, InverseKinematics, PoseError, checked_array
 from kinematics.compiled import Array, Part, kernel
 from kinematics.damped_least_squares import factor, gram, pose_error, substitute
 from kinematics.description import ArmDescription
 from kinematics.frames import is_pose, rotation_from_vector
+from kinematics.generated import generated_kernels
 from kinematics.inverse import (
     BOUNDED_STEPS,
     FORWARD_JACOBIAN_PART,
@@ -399,8 +399,8 @@ class RemoteCenter:
         *,
         shaft: npt.ArrayLike = Z_SHAFT,
         depth_min: float = 0.01,
-        forward: Part = chain.forward,
-        forward_jacobian: Part = chain.forward_jacobian,
+        forward: Part | None = None,
+        forward_jacobian: Part | None = None,
     ) -> None:
         """Check the shaft.
 
@@ -408,8 +408,8 @@ class RemoteCenter:
             description: The arm; its tip is the instrument's.
             shaft: A point on the shaft and its direction out of the arm, in the tip's frame, (6,).
             depth_min: Least depth of the tip beyond the trocar, m.
-            forward: Kernel, chain.FORWARD; an arm's own is faster than the default.
-            forward_jacobian: Kernel, chain.FORWARD_JACOBIAN.
+            forward: Kernel, `chain.FORWARD`; None: the arm's own, generated.
+            forward_jacobian: Kernel, `chain.FORWARD_JACOBIAN`; None: the arm's own.
 
         Raises:
             PoseError: The shaft has no direction, or depth_min is not above zero.
@@ -421,6 +421,8 @@ class RemoteCenter:
         if not 0.0 < depth_min < math.inf:
             raise PoseError(f"depth_min = {depth_min!r} m: allowed is above zero; 0.01 is usual")
         line[3:] /= length
+        own = generated_kernels(description)
+        forward, forward_jacobian = forward or own.forward, forward_jacobian or own.forward_jacobian
         self.description = description
         self.shaft = line
         self.depth_min = depth_min

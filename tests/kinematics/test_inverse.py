@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from numba.core import types
 
 from kinematics import chain
+from kinematics.bound_inverse import inverse
 from kinematics.chain import ARMS, FORWARD, FORWARD_JACOBIAN, IkStatus
 from kinematics.cold_inverse import InverseKinematics, PoseError, _random, solve
 from kinematics.compiled import kernel
 from kinematics.damped_least_squares import factor, gram, pose_error, substitute
 from kinematics.frames import rotation_from_vector
-from kinematics.inverse import FORWARD_JACOBIAN_PART, FORWARD_PART, TOLERANCE, IkTask, inverse, track
+from kinematics.inverse import FORWARD_JACOBIAN_PART, FORWARD_PART, TOLERANCE, IkTask, track
+from kinematics.kernels import bound_record
 from kinematics.parts import part_address
 from tests.kinematics.serial_arms import EIGHT, FOUR, PANDA, PANDA_FLANGE, SEVEN, SIX, write_arm
 
@@ -449,7 +451,7 @@ def test_inverse_with_the_closed_forms_signature_answers_near_the_joints_given(a
         for wanted, pose in zip(Q, poses(description, Q), strict=True):
             near = wanted.copy()
             near[: description.n_joints] += 1e-3
-            assert inverse(description.record, pose, near, q) == IkStatus.SOLVED
+            assert inverse(bound_record(description), pose, near, q) == IkStatus.SOLVED
             assert errors(poses(description, [q]), pose[None])[0] < 1e-6
             assert np.abs(q - wanted).max() < 0.05
 
