@@ -33,7 +33,8 @@ TOLERANCE = 1e-9  # of ends, continuity and limits
 KINDS = ("rest", "moving start", "moving target", "moving", "outside")
 
 f8 = types.float64
-_F8_2D, _I8 = types.Array(f8, 2, "C"), types.int64
+_F8_1D, _F8_2D = types.Array(f8, 1, "C"), types.Array(f8, 2, "C")
+_I8, _I8_1D = types.int64, types.Array(types.int64, 1, "C")
 _T = array_of(TRAJECTORY)
 clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
 CLOCK_MONOTONIC = 1  # linux/time.h
@@ -87,7 +88,7 @@ def random_states(rng: np.random.Generator, count: int, kind: str) -> States:
     return States(p0, v0, a0, p1, v1, v_max, a_max, j_max)
 
 
-@kernel(types.int64(_T, types.int64[::1], *([_F8_2D] * 8)))
+@kernel(types.int64(_T, _I8_1D, *([_F8_2D] * 8)))
 def plan_all(
     trajectories: Array,
     n_axes: Array,
@@ -162,7 +163,7 @@ def errors(trajectories: Array, n_axes: Array, states: States) -> Errors:
 
 def ruckig_durations(states: States, n_axes: Array) -> Array:
     """Return ruckig's durations, (count,); nan where it refuses or fails."""
-    import ruckig
+    import ruckig  # type: ignore[import-not-found]
 
     tools: dict[int, tuple[Any, Any, Any]] = {}
     durations = np.full(len(n_axes), np.nan)
@@ -210,7 +211,7 @@ def _solved(seed: int, kind: str, count: int) -> tuple[float, float]:
     return ours / total, theirs / total
 
 
-@kernel(types.void(_T, _I8, types.Array(f8, 1, "C"), types.int64[::1], types.intp, *([_F8_2D] * 8)))
+@kernel(types.void(_T, _I8, _F8_1D, _I8_1D, types.intp, *([_F8_2D] * 8)))
 def _time_plans(
     trajectory: Array,
     repeats: int,
@@ -238,7 +239,7 @@ def _time_plans(
             k += 1
 
 
-@kernel(f8(_T, _I8, _I8, f8, f8[::1], f8[::1], f8[::1]))
+@kernel(f8(_T, _I8, _I8, f8, _F8_1D, _F8_1D, _F8_1D))
 def _evaluate_run(trajectory: Array, first: int, count: int, dt: float, p: Array, v: Array, a: Array) -> float:
     total = 0.0
     for k in range(first, first + count):
@@ -266,7 +267,7 @@ def _build_peer() -> Path | None:
 def rows(settings: Settings) -> list[Row]:
     """Return the measurements; none without ruckig, since then nothing says how short a trajectory can be."""
     try:
-        import ruckig
+        import ruckig  # type: ignore[import-not-found]
     except ImportError:
         skip("trajectories", "ruckig is not installed: pip install ruckig")
         return []
@@ -283,7 +284,7 @@ def rows(settings: Settings) -> list[Row]:
 
 
 def _plan_rows(robot: str, states: States, solved: tuple[float, float], peer: str, program: Path | None) -> list[Row]:
-    import ruckig
+    import ruckig  # type: ignore[import-not-found]
 
     task = "re-plan"
     count = len(states.p0)
@@ -330,7 +331,7 @@ def _run_peer(program: Path, states: States) -> Array:
 
 def _evaluation_rows(robot: str, states: States, peer: str, program: Path | None) -> list[Row]:
     """Return what it costs to evaluate the last of the trajectories along its duration."""
-    import ruckig
+    import ruckig  # type: ignore[import-not-found]
 
     task = "evaluation"
     trajectory = np.zeros(1, TRAJECTORY)

@@ -465,7 +465,7 @@ def cruise_motion(
         q2, hold_2, t_2, lag_2 = pulse(base_2 + sign * rise, 0.0, a_max)
         f = d_zero + (base + rise) * t_free - lag_1 - sign * lag_2 - d
         cruise = t_free - t_1 - t_2
-        if abs(f) <= 1e-14 * scale:
+        if abs(f) <= 2e-15 * scale:
             break
         if f > 0.0:
             high = rise
@@ -486,6 +486,6 @@ def cruise_motion(
         rise = fresh
     if cruise < 0.0 and cruise > -1e-13 * duration:
         cruise = 0.0
-    if not abs(f) <= 3e-14 * scale:
+    if not abs(f) <= 1e-14 * scale:
         cruise = -1.0
     return first, q1, hold_1, first * (base + rise), cruise, second, q2, hold_2
