@@ -267,7 +267,7 @@ def _build_peer() -> Path | None:
 def rows(settings: Settings) -> list[Row]:
     """Return the measurements; none without ruckig, since then nothing says how short a trajectory can be."""
     try:
-        import ruckig  # type: ignore[import-not-found]
+        import ruckig
     except ImportError:
         skip("trajectories", "ruckig is not installed: pip install ruckig")
         return []
@@ -284,7 +284,7 @@ def rows(settings: Settings) -> list[Row]:
 
 
 def _plan_rows(robot: str, states: States, solved: tuple[float, float], peer: str, program: Path | None) -> list[Row]:
-    import ruckig  # type: ignore[import-not-found]
+    import ruckig
 
     task = "re-plan"
     count = len(states.p0)
@@ -331,7 +331,7 @@ def _run_peer(program: Path, states: States) -> Array:
 
 def _evaluation_rows(robot: str, states: States, peer: str, program: Path | None) -> list[Row]:
     """Return what it costs to evaluate the last of the trajectories along its duration."""
-    import ruckig  # type: ignore[import-not-found]
+    import ruckig
 
     task = "evaluation"
     trajectory = np.zeros(1, TRAJECTORY)
