@@ -25,7 +25,8 @@ from kinematics.description import ArmDescription, load_arm
 from kinematics.generated import generated_kernels
 from kinematics.inverse import FORWARD_JACOBIAN_PART, FORWARD_PART, track
 from kinematics.parts import PART_ADDRESS, part_address, part_at
-from kinematics.remote_center import shaft_distance, track_through
+from kinematics.remote_center import track_through
+from kinematics.shaft import shaft_distance
 
 __all__ = ["rows"]
 

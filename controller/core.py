@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from time import sleep
 from types import FrameType
 from typing import Any
 
@@ -48,6 +49,7 @@ from telemetry.shared import create_records, map_records
 
 __all__ = ["CoreInfo", "make_driver", "make_state"]
 
+LOOK = 0.002  # s between looks for the rig
 ENABLE_TIMEOUT = 1.0  # s from asking for power to brakes released
 STOP_TIMEOUT = 1.0  # s that a ramp to rest may take
 MOTION_PARTS = (walk, start, plan, plan_unsynchronised, evaluate, advance)
@@ -196,6 +198,10 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
     pluggable += [walk, start, plan, plan_unsynchronised, evaluate, advance, law.call]
     pluggable += [driver.receive, driver.transmit, *parts]
     prepare(run, *pluggable)  # before a device waits for commands, and not under real-time priority
+    while config.rig and not run_dir.rig.exists():  # should the rig die, the daemon ends this process
+        if time[0]["stop"]:
+            return 0
+        sleep(LOOK)
     device = driver.open()
     try:
         arguments = [*pluggable, state["arm"], state["gains"], arm.record, state["law_state"], shared]

@@ -33,7 +33,7 @@ from drivers.driver import COMMAND, FEEDBACK, LINK, RECEIVE, TRANSMIT, Mode, Sta
 from kinematics.chain import FORWARD, FORWARD_JACOBIAN, INVERSE
 from kinematics.compiled import Array, Part, array_of, kernel
 from kinematics.description import ARM
-from kinematics.remote_center import shaft_distance
+from kinematics.shaft import shaft_distance
 from kinematics.vectors import copy_matrix, copy_vector, times, transposed_times
 from telemetry.ring import RING_HEADER, load_acquire, publish, store_release
 from telemetry.sample import MAX_AXES, SAMPLE, OperatingState

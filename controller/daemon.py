@@ -234,14 +234,15 @@ class Daemon:
             arguments += ["--metadata", f"description={self.config.arm.description}"]
             arguments += ["--slot", str(RECORDER_SLOT), "--from-start", "--status", str(self.run_dir.recorder)]
             self._children["recorder"] = _Child("recorder", arguments, GRACE, rig_is_there)
-        self._children["core"] = _Child("core", ["controller.core", path, *lockstep], 0, rig_is_there)
+        self._children["core"] = _Child("core", ["controller.core", path, *lockstep], 0)  # waits for the rig by itself
 
     def _spawn(self, child: _Child) -> None:
         log = self.run_dir.log(child.name)
         log.touch(mode=0o600)
         child.log_offset = log.stat().st_size
         after = "-" if child.after is None else str(child.after)
-        command = [sys.executable, "-m", "controller.child", str(os.getpid()), str(child.grace), after]
+        blas = "blas" if child.name == "core" and ":" in self.config.law.name else "-"
+        command = [sys.executable, "-m", "controller.child", str(os.getpid()), str(child.grace), after, blas]
         command += child.arguments
         with log.open("ab") as output:
             child.process = subprocess.Popen(

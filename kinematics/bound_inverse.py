@@ -11,7 +11,7 @@ from kinematics.compiled import Array, Part, kernel
 from kinematics.frames import is_pose
 from kinematics.inverse import FORWARD_JACOBIAN_PART, FORWARD_PART, POSE_TOLERANCE, IkTask, track
 from kinematics.parts import part_address, part_at
-from kinematics.remote_center import project
+from kinematics.shaft import project
 from kinematics.stack import stack_matrix
 
 __all__ = ["bind_parts", "inverse"]
@@ -36,7 +36,7 @@ def inverse(arm: Array, T: Array, q_near: Array, q: Array) -> int:
     """Write the joints near q_near that bring the tip to T, inside their limits; return an IkStatus.
 
     With `through` set in the record, the shaft is to pass the remote centre: T's position is reached, its rotation only
-    as near as that allows (`kinematics.remote_center.project`).
+    as near as that allows (`kinematics.shaft.project`).
 
     A search by descent: from far away it may end in NOT_CONVERGED where there is a solution, and whoever follows a path
     checks the step. q may be q_near.

@@ -37,6 +37,7 @@ STALE_DAYS = 7  # folders of other digests that nobody used for so long are remo
 IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+import\s+(\([^)]*\)|[^\n]*)|import\s+([\w.]+))", re.MULTILINE)
 
 
+@functools.cache
 def _file_of(module: str) -> Path | None:
     """Return the source file of a module of this project, None for any other."""
     base = ROOT.joinpath(*module.split("."))
@@ -85,6 +86,7 @@ def _cache_folder(path: Path) -> Path:
     return folder
 
 
+@functools.cache
 def array_of(dtype: Any, ndim: int = 1) -> types.Array:  # noqa: ANN401
     """Return Numba's type of a C-contiguous array of a NumPy dtype, records included.
 

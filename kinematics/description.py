@@ -95,7 +95,7 @@ ARM = np.dtype(
         ("friction_smoothing", "f8", (MAX_AXES,)),  # velocity at which Coulomb friction is fully there
         ("through", "i8"),  # 1: the inverse keeps the shaft in the remote centre; for arms without a closed form
         ("remote_center", "f8", (3,)),  # m, in the base frame
-        ("shaft", "f8", (6,)),  # point and unit direction in the tip's frame: kinematics.remote_center
+        ("shaft", "f8", (6,)),  # point and unit direction in the tip's frame: kinematics.shaft
         ("depth_min", "f8"),  # m: the tip is at least so far beyond the remote centre
         ("parts", "i8", (6,)),  # where the arm's kernels are in this process: kinematics.bound_inverse
         ("friction_at_actuators", "i8"),  # 1: the three above are the actuators'; 0: the joints'

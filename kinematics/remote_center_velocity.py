@@ -8,7 +8,7 @@ from kinematics.chain import ARMS, IkStatus
 from kinematics.compiled import Array, Part, kernel
 from kinematics.damped_least_squares import TRIANGLE, Triangle21, factor, gram, pose_error, substitute
 from kinematics.inverse import FORWARD_JACOBIAN_PART, LEAST_DAMPING, along, pull_to_middle
-from kinematics.remote_center import project, shaft_offset
+from kinematics.shaft import project, shaft_offset
 from kinematics.stack import stack_matrix
 
 __all__ = ["VELOCITY_THROUGH", "velocity_through"]

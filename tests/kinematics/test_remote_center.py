@@ -13,8 +13,9 @@ from kinematics.cold_inverse import PoseError
 from kinematics.compiled import kernel
 from kinematics.frames import rotation_from_vector
 from kinematics.inverse import FORWARD_JACOBIAN_PART, FORWARD_PART
-from kinematics.remote_center import RemoteCenter, project, shaft_distance, track_through
+from kinematics.remote_center import RemoteCenter, track_through
 from kinematics.remote_center_velocity import velocity_through
+from kinematics.shaft import project, shaft_distance
 from tests.kinematics.serial_arms import PANDA, PANDA_FLANGE, SEVEN, write_arm
 
 f8, i8 = types.float64, types.int64

@@ -6,7 +6,7 @@ import pytest
 from controller.catalogue import Code
 from kinematics.description import load_arm
 from kinematics.kernels import bound_record, kernels_of
-from kinematics.remote_center import Z_SHAFT, shaft_distance
+from kinematics.shaft import Z_SHAFT, shaft_distance
 
 PANDA = load_arm("panda:straight_instrument_300")
 READY = np.array([0.1, -0.6, 0.1, -2.3, 0.1, 1.75, 0.8, 0.0])
