@@ -167,7 +167,8 @@ def test_child_ends_with_its_parent_even_when_that_is_killed(tmp_path, rig_modul
             sys.executable,
             "-c",
             "import os, subprocess, sys, time\n"
-            "subprocess.Popen([sys.executable, '-m', 'controller.child', str(os.getpid()), '0', '-', '-', *sys.argv[1:]])\n"
+            "command = [sys.executable, '-m', 'controller.child', str(os.getpid()), '0', '-', '-', *sys.argv[1:]]\n"
+            "subprocess.Popen(command)\n"
             "time.sleep(60)",
             module,
             str(pid_file),
