@@ -1,7 +1,7 @@
 """Kernels of one arm, its geometry written into their source: several times faster than `chain`, which reads tables.
 
 `kinematics.symbolic` writes the products out. The source goes into a file beside the compiled kernels, where it can be
-read, and is compiled and cached from there as any other module (docs/decisions/0005-generated-kernels.md).
+read, and is compiled and cached from there as any other module (docs/decisions/0004-generated-kernels.md).
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Commands to a running arm: enable, disable, home, pause, resume, hold, stop, move, speed."""
+"""Commands to a running arm: enable, disable, home, pause, resume, hold, stop, move, speed, remote-center."""
 
 import re
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,7 @@ SpeedOption = Annotated[float, typer.Option(min=0.001, max=1.0, help="Part of th
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (enable, disable, home, pause, resume, hold, stop, move, speed):
+    for command in (enable, disable, home, pause, resume, hold, stop, move, speed, remote_center):
         app.command(rich_help_panel="Command the arm")(command)
 
 
@@ -143,6 +143,27 @@ def speed(
         if ratio is not None:
             connection.set_speed_ratio(ratio)
         typer.echo(f"{connection.name}: speed ratio {connection.speed_ratio():g}")
+
+
+def remote_center(
+    point: Annotated[str | None, typer.Argument(metavar="X,Y,Z", help="In the base frame, mm.")] = None,
+    release: Annotated[bool, typer.Option("--release", help="Let the shaft go where it likes again.")] = False,
+    arm: ArmOption = None,
+    take: TakeOption = False,
+) -> None:
+    """Hold the straight shaft of an arm that has no mechanical remote centre in a point, while its tip moves."""
+    if (point is None) != release:
+        raise typer.BadParameter("give either a point X,Y,Z in mm or --release", param_hint="X,Y,Z")
+    place = None
+    if point is not None:
+        if re.fullmatch(rf"{NUMBER},{NUMBER},{NUMBER}", point) is None:
+            raise typer.BadParameter(
+                f"{point!r} was given: write three numbers in mm, as 500,0,120", param_hint="X,Y,Z"
+            )
+        place = [float(number) * 1e-3 for number in point.split(",")]
+    with connected(arm, "remote-center", take=take) as connection:
+        connection.set_remote_center(place)
+        typer.echo(f"{connection.name}: remote centre {'released' if place is None else f'at {point} mm'}")
 
 
 def _joint_goal(arm: "Arm", settings: list[str], *, relative: bool) -> list[float]:

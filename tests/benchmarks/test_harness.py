@@ -74,7 +74,7 @@ def test_table_compares_each_row_with_ours_of_its_kind(bench, monkeypatch):
         Row("IK cold", "Arm", "peer", "python", 1.0, 7.0, 18.0, 20.0),
     ]
     monkeypatch.setattr(kinematics, "rows", lambda _settings: rows)
-    lines = bench().stdout.splitlines()
+    lines = bench("kinematics").stdout.splitlines()
     (from_cpp,) = [line.split() for line in lines if "c++ " in line and "peer" in line]
     assert from_cpp[-6:] == ["%", "0.400", "0.500", "0.600", "8.0", "5.0"]
     (from_python,) = [line.split() for line in lines if "peer" in line and " 7.000" in line and "FK" in line]
@@ -87,7 +87,7 @@ def test_unknown_suite_and_unknown_robot_are_refused(bench):
     result = bench("nonsense")
     assert result.exit_code == 2
     assert "choose of kinematics" in result.output.replace("\n", " ")
-    assert isinstance(bench("--robots", "nonsense").exception, DescriptionError)
+    assert isinstance(bench("kinematics", "--robots", "nonsense").exception, DescriptionError)
 
 
 def test_answers_that_miss_the_pose_or_the_limits_do_not_count(problem):

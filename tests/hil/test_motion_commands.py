@@ -267,3 +267,10 @@ def test_the_whole_is_repeatable_so_a_fault_of_the_device_still_ends_jaw_and_arm
         assert fault.value.code == Code.ESTOP
     faults.release_estop()
     arm.sleep(0.05)
+
+
+def test_a_remote_centre_that_the_mechanics_keep_cannot_be_set(arm):
+    with pytest.raises(CommandRefused) as refused:
+        arm.set_remote_center([0.0, 0.0, 0.0])
+    assert refused.value.code == Code.NO_REMOTE_CENTER
+    assert arm.sample()["remote_center_distance"] == 0.0
