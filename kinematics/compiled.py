@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 from numba.core import types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 __all__ = ["CACHE", "Array", "Part", "array_of", "kernel", "prepare", "source_digest"]
@@ -106,10 +107,13 @@ class _Kernel(CPUDispatcher):  # type: ignore[misc]
 
     def load(self) -> None:
         """Make the compiled code ready; from then on there is no compiling."""
-        if self._signature is not None:
-            self.compile(self._signature)
-            self.disable_compile()
-            self._signature = None
+        if self._signature is None:
+            return
+        with global_compiler_lock:  # Numba's own, since it is held where one kernel's compiling needs another
+            if self._signature is not None:
+                self.compile(self._signature)
+                self.disable_compile()
+                self._signature = None
 
     def get_call_template(self, args: Any, kws: Any) -> Any:  # noqa: ANN401
         """Another kernel that calls this one is being compiled."""

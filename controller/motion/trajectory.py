@@ -443,7 +443,8 @@ def _write_velocity(trajectory: Array, i: int, duration: float) -> None:
         b = (change - 0.5 * a0 * a0) / (free - a0)
     else:
         c = 0.5 * a0 * a0 - change
-        b = -2.0 * c / (free - a0 + np.sqrt(max(0.0, (free - a0) * (free - a0) - 4.0 * c)))
+        root = free - a0 + np.sqrt(max(0.0, (free - a0) * (free - a0) - 4.0 * c))
+        b = -2.0 * c / root if root > 0.0 else 0.0  # no time but to take a0 away, and c is rounding
     jerk = side * work.j_max
     n, t, p, v, a = begin_axis(trajectory, i)
     n, t, p, v, a = put_piece(trajectory, i, n, t, p, v, a, abs(b - a0), np.copysign(jerk, jerk * (b - a0)))

@@ -5,9 +5,8 @@ import pytest
 from typer.testing import CliRunner
 
 from controller.cli.main import app
-from kinematics.description import shipped_arms
 
-ARM = next(name for name in shipped_arms() if name.startswith("psm_classic"))
+ARM, TOOL = "psm_classic", "large_needle_driver_400006"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -24,7 +23,7 @@ def test_workspace_writes_a_picture_and_json(trocar, tmp_path):
     assert picture.read_bytes().startswith(PNG)
     assert picture.stat().st_size > 50_000
     figures = json.loads(result.stdout)
-    assert (figures["arm"], figures["samples"], figures["seed"]) == (ARM, 20_000, 3)
+    assert (figures["arm"], figures["samples"], figures["seed"]) == (f"{ARM}:{TOOL}", 20_000, 3)
     assert figures["picture"] == str(picture)
     assert figures["max_reach_m"] == pytest.approx(0.2335, abs=1e-3)  # 240 mm of stroke, 15.6 behind, 9.1 of wrist
     assert figures["volume_m3"] == pytest.approx(0.0215, rel=0.1)
@@ -41,8 +40,8 @@ def test_workspace_prints_figures_for_people_and_names_the_picture(trocar, tmp_p
     result = trocar("workspace", ARM, "--samples", "5000")
     assert result.exit_code == 0, result.output
     assert "largest distance from the base       0.23" in result.stdout
-    assert result.stdout.splitlines()[-1] == f"{ARM}_workspace.png"
-    assert (tmp_path / f"{ARM}_workspace.png").is_file()
+    assert result.stdout.splitlines()[-1] == f"{ARM}_{TOOL}_workspace.png"
+    assert (tmp_path / f"{ARM}_{TOOL}_workspace.png").is_file()
 
 
 def test_workspace_of_an_unknown_arm_is_one_message(trocar):

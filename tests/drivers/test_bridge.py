@@ -26,7 +26,7 @@ from drivers.driver import (
 from drivers.serial_port import SerialPortError
 from firmware_bridge.frame import make_frame
 from firmware_bridge.messages import PROTOCOL_HASH, MessageType, message_dtype
-from kinematics.compiled import array_of, kernel
+from kinematics.compiled import array_of, kernel, prepare
 
 REPLY = 138  # bytes of a 7-axis feedback on the wire
 FEEDBACK_AFTER_RECEIVE = types.int64(types.FunctionType(RECEIVE), array_of(LINK), array_of(FEEDBACK))
@@ -42,6 +42,7 @@ def through_a_function_type(part, link, feedback):
 
 def test_it_is_a_driver_with_the_cycle_s_signatures(host):
     assert isinstance(host.driver, Driver)
+    prepare(host.driver.receive, host.driver.transmit)
     assert host.driver.receive.nopython_signatures == [RECEIVE]
     assert host.driver.transmit.nopython_signatures == [TRANSMIT]
     host.device.tick()

@@ -210,18 +210,23 @@ decade = st.floats(-1.0, 1.0).map(lambda x: 10.0**x)
 axis = st.tuples(unit, unit, unit, unit, unit, decade, decade, decade)
 
 
+# A target is moved by nothing or by more than what the planner takes for rounding, 2e-8 where velocities are about 1:
+# docs/motion.md, "Rounding".
+shift = st.just(0.0) | st.floats(-1.0, -1e-6) | st.floats(1e-6, 1.0)
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.lists(axis, min_size=1, max_size=8), st.lists(st.tuples(st.floats(0.0, 1.0), unit), min_size=1, max_size=5))
+@given(st.lists(axis, min_size=1, max_size=8), st.lists(st.tuples(st.floats(0.0, 1.0), shift), min_size=1, max_size=5))
 def test_replans_to_other_targets_at_any_time_are_continuous_to_acceleration(axes, retargets):
     n = len(axes)
     p0, v0, a0, p1, v1, v_max, a_max, j_max = (vector(*x) for x in zip(*axes, strict=True))
     task = [p0, v0 * v_max, a0 * a_max, p1, v1 * v_max, v_max, a_max, j_max]
     trajectory = planned(n, *task)
-    for part, shift in retargets:
+    for part, change in retargets:
         before = at(trajectory, part * float(trajectory[0]["duration"]))
-        assert plan(trajectory, n, *before, p1 + shift, task[4], *task[5:]) == Status.OK
+        assert plan(trajectory, n, *before, p1 + change, task[4], *task[5:]) == Status.OK
         assert at(trajectory, 0.0)[:, :n] == pytest.approx(before[:, :n], abs=1e-12)
-        states = States(*(np.array([x]) for x in (*before, p1 + shift, *task[4:])))
+        states = States(*(np.array([x]) for x in (*before, p1 + change, *task[4:])))
         assert_valid(trajectory, np.array([n]), States(*(np.nan_to_num(x, nan=1.0) for x in states)))
 
 
