@@ -220,7 +220,8 @@ def _acceleration_left(arm: Array, i: int, v: float, acceleration: float) -> flo
     a = arm[0]
     change = a.velocity_max[i] - abs(v) if acceleration * v > 0.0 else abs(v)
     most = min(a.acceleration_max[i], math.sqrt(2.0 * a.jerk_max[i] * max(change, 0.0)))
-    return min(max(acceleration, -most), most)
+    left: float = min(max(acceleration, -most), most)
+    return left
 
 
 @kernel(types.void(_MOTION, _ARM, _i8))
@@ -230,7 +231,6 @@ def _advance_servo(motion: Array, arm: Array, group: int) -> None:
     Where that needs slowing down, a stream of poses slows all joints alike: the set-point stays on its line.
     """
     m = motion[0]
-    a = arm[0]
     T = m.period
     first, past = first_axis(arm, group), past_axis(motion, arm, group)
     left = max(m.target_cycles[group], 1)
