@@ -13,7 +13,7 @@ from numba.core.runtime import _nrt_python, rtsys
 
 from benchmarks.trajectories import KINDS, LONGER, TOLERANCE, States, errors, plan_all, random_states, ruckig_durations
 from controller.motion.axis_profile import cruise_motion, direct, far_motion_lasting, far_times
-from controller.motion.profile import PROFILE, plan_stop
+from controller.motion.braking import stop_displacement
 from controller.motion.trajectory import (
     MAX_AXES,
     TRAJECTORY,
@@ -435,17 +435,15 @@ def test_velocity_is_reached_as_fast_as_by_ruckig_and_within_limits(planner):
             assert abs(axis["pieces"]["j"][: axis["n"]]).max(initial=0.0) <= one[5][k] * (1.0 + 1e-12)
 
 
-def test_stop_is_that_of_the_profile():
+def test_stop_runs_as_far_as_its_closed_form_says():
     p0, v0, a0, _, a_max, j_max = velocity_states(8, 100)
-    zero, profile = np.zeros(8), np.zeros(1, PROFILE)
+    zero = np.zeros(8)
     for i in range(100):
         trajectory = planned(8, p0[i], v0[i], a0[i], zero, a_max[i], j_max[i], planner=plan_velocity)
         for k in range(8):
-            assert plan_stop(profile, p0[i, k], v0[i, k], a0[i, k], a_max[i, k], j_max[i, k]) == 0
             axis = trajectory[0]["axes"][k]
-            assert axis["duration"] == pytest.approx(profile[0]["duration"], rel=1e-12, abs=1e-12)
-            n = profile[0]["n"]
-            assert axis["pieces"][axis["n"]]["p"] == pytest.approx(profile[0]["p"][n], rel=1e-9, abs=1e-9)
+            expected = p0[i, k] + stop_displacement(v0[i, k], a0[i, k], a_max[i, k], j_max[i, k])
+            assert axis["pieces"][axis["n"]]["p"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["p0", "v0", "a0", "v1", "a_max", "j_max"])
