@@ -215,12 +215,11 @@ def _speed_allowed(motion: Array, arm: Array, i: int, v: float, scale: float) ->
 def _acceleration_left(arm: Array, i: int, v: float, acceleration: float) -> float:
     """Return the acceleration that whatever comes after a raw stream goes on from.
 
-    It keeps the limit, and can be taken away, at the jerk limit, before the velocity exceeds its own.
+    It keeps the limit, and can be taken away, at the jerk limit, before the velocity exceeds its own or turns round.
     """
     a = arm[0]
-    most = min(a.acceleration_max[i], math.sqrt(2.0 * a.jerk_max[i] * max(a.velocity_max[i] - abs(v), 0.0)))
-    if acceleration * v < 0.0:
-        most = a.acceleration_max[i]
+    change = a.velocity_max[i] - abs(v) if acceleration * v > 0.0 else abs(v)
+    most = min(a.acceleration_max[i], math.sqrt(2.0 * a.jerk_max[i] * max(change, 0.0)))
     left: float = min(max(acceleration, -most), most)
     return left
 
@@ -297,14 +296,15 @@ def _advance_velocity(
         if m.smooth[group]:
             dq, v, acceleration = velocity_step(m.qd[i], m.qdd[i], target, a_max, j_max, T)
         else:
-            most = _speed_allowed(motion, arm, i, target, 1.0)
-            change = share * (min(max(target, -most), most) - m.qd[i])
-            change = min(max(change, -a_max * T), a_max * T)
-            v = m.qd[i] + change
+            change = share * (target - m.qd[i])
+            v = m.qd[i] + min(max(change, -a_max * T), a_max * T)
+            most = max(_speed_allowed(motion, arm, i, v, 1.0), abs(m.qd[i]) - a_max * T)
+            v = min(max(v, -most), most)
+            change = v - m.qd[i]
             acceleration = _acceleration_left(arm, i, v, change / T)
             dq = 0.5 * (m.qd[i] + v) * T
             out = max(m.q[i] + dq - a.position_max[i], a.position_min[i] - m.q[i] - dq)
-            if out > 0.0 and dq * target > 0.0:
+            if out > 0.0 and dq * (m.q[i] - 0.5 * (a.position_min[i] + a.position_max[i])) > 0.0:
                 dq, v, acceleration = 0.0, 0.0, 0.0
         if m.smooth[group] and not m.stopping[group]:
             end = m.q[i] + dq + stop_displacement(v, acceleration, a_max, j_max)
