@@ -16,11 +16,12 @@ from numba.core import types
 from numba.core.types.containers import UniTuple
 from numpy.typing import ArrayLike
 
-from kinematics import dynamics, psm
+from kinematics import dynamics
 from kinematics.chain import ARMS, INVERSE
 from kinematics.compiled import Array, Part, kernel
-from kinematics.description import MAX_AXES, ArmDescription, Family, KinematicsError
+from kinematics.description import MAX_AXES, ArmDescription, KinematicsError
 from kinematics.generated import TILE, generated_kernels, generated_tile_kernels
+from kinematics.kernels import bound_record, kernels_of
 
 __all__ = [
     "BatchError",
@@ -132,15 +133,16 @@ def inverse(description: ArmDescription, T: ArrayLike, Q_near: ArrayLike, *, thr
     """Return the joint positions that bring the tip to each of the poses.
 
     Args:
-        description: The arm; one with a closed form.
+        description: The arm. Where its family has no closed form, each pose is searched for from its Q_near, which
+            may end in NOT_CONVERGED; `cold_inverse.InverseKinematics.solve_all` begins again until it is found.
         T: T_base_tip, (N, 4, 4).
         Q_near: Positions, (N, n), or one for all, (n,): of the branches, the nearest one is taken.
         threads: As for `forward`.
 
     Raises:
-        BatchError: Arrays have a wrong shape or are not numbers, or the arm has no closed form.
+        BatchError: Arrays have a wrong shape or are not numbers.
     """
-    solve = _inverse_kernel(description)
+    solve = kernels_of(description).inverse
     T = _numbers("T", T)
     if T.ndim != 3 or T.shape[1:] != (4, 4):
         raise BatchError(f"T has the shape {T.shape}: allowed is (N, 4, 4); one pose T is written T[None]")
@@ -148,7 +150,7 @@ def inverse(description: ArmDescription, T: ArrayLike, Q_near: ArrayLike, *, thr
     near = _positions(description, np.broadcast_to(near, (len(T), *near.shape)) if near.ndim == 1 else near, "Q_near")
     if len(near) != len(T):
         raise BatchError(f"T has {len(T)} rows and Q_near {len(near)}: give one Q_near for each pose, or one for all")
-    arm, Q, status = description.record, np.empty_like(near), np.empty(len(T), np.int64)
+    arm, Q, status = bound_record(description), np.empty_like(near), np.empty(len(T), np.int64)
     _share(
         len(T),
         INVERSE_NS,
@@ -233,12 +235,6 @@ def _out(out: Array | None, shape: tuple[int, ...]) -> Array:
         allowed = f"a writeable, C-contiguous float64 array of shape {shape}"
         raise BatchError(f"out is {out.dtype} of shape {out.shape}: allowed is {allowed}; or leave it out")
     return out
-
-
-def _inverse_kernel(description: ArmDescription) -> Part:
-    if description.record[0]["family"] == Family.PSM:
-        return psm.inverse
-    raise BatchError(f"{description.name} has no closed form of the inverse kinematics: use an arm that has one")
 
 
 def _share(count: int, row_ns: int, work: Callable[[int, int], Any], threads: int | None) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kinematics import batch, chain, dynamics, psm
 from kinematics.batch import BatchError
-from kinematics.description import MAX_AXES
+from kinematics.description import MAX_AXES, load_arm
 from kinematics.workspace import sample_workspace, spread_positions
 
 COUNTS = (0, 1, 63, 64, 65, 1000)
@@ -137,9 +137,15 @@ def test_wrong_arrays_are_refused_with_what_is_allowed(psm_description, call, me
         call(psm_description, np.zeros((4, 6)))
 
 
-def test_an_arm_without_a_solver_is_refused(standard_description):
-    with pytest.raises(BatchError, match="standard_arm has no closed form"):
-        batch.inverse(standard_description, np.eye(4)[None], np.zeros((1, 3)))
+def test_poses_of_an_arm_without_a_closed_form_are_found_from_near_by():
+    panda = load_arm("panda")
+    arm, rng = panda.record[0], np.random.default_rng(4)
+    low, high = (arm[name][:7] for name in ("position_min", "position_max"))
+    Q = rng.uniform(low + 0.2, high - 0.2, (200, 7))
+    T = batch.forward(panda, Q)
+    found = batch.inverse(panda, T, Q + rng.normal(0.0, 0.01, Q.shape))
+    assert (found.status == 0).all()
+    assert np.abs(batch.forward(panda, found.Q) - T).max() < 1e-6
 
 
 def test_characteristic_length_is_the_rms_distance_of_the_tip_from_the_axes(psm_description):
