@@ -194,7 +194,7 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
         else (clock.wait_real, clock.now_real, clock.finish_real)
     )
     driver = make_driver(config, arm, str(run_dir.port) if config.rig else config.driver.port)
-    pluggable: list[Part] = [kernels.forward, kernels.forward_jacobian, kernels.inverse, *MOTION_PARTS, law.call]
+    pluggable: list[Part] = [kernels.forward, kernels.forward_jacobian, kernels.motion_inverse, *MOTION_PARTS, law.call]
     pluggable += [driver.receive, driver.transmit, *parts]
     prepare(run, *pluggable)  # before a device waits for commands, and not under real-time priority
     while config.rig and not run_dir.rig.exists():  # should the rig die, the daemon ends this process

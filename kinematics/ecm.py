@@ -32,9 +32,10 @@ from kinematics.closed_form import (
 )
 from kinematics.compiled import Array, kernel
 from kinematics.frames import is_pose, is_rotation
+from kinematics.stack import stack_matrix
 from kinematics.trigonometry import atan2
 
-__all__ = ["MEET_TOLERANCE", "branches", "inverse", "nearest_pose"]
+__all__ = ["MEET_TOLERANCE", "branches", "inverse", "inverse_nearest", "nearest_pose"]
 
 f8 = types.float64
 
@@ -199,3 +200,19 @@ def nearest_pose(arm: Array, T: Array, T_met: Array) -> int:
         T_met[1, j] = b + wy + k * (vz * wx - vx * wz)
         T_met[2, j] = c + wz + k * (vx * wy - vy * wx)
     return IkStatus.SOLVED
+
+
+@kernel(INVERSE)
+def inverse_nearest(arm: Array, T: Array, q_near: Array, q: Array) -> int:
+    """As `inverse`, of the pose nearest to T that the arm can meet: what a motion of the tip goes by.
+
+    The tip comes to T's position, and its roll; where the shaft points is given by that.
+    """
+    T_met = stack_matrix(4, 4)
+    n0, n1, n2, n3 = q_near[0], q_near[1], q_near[2], q_near[3]
+    n4, n5, n6, n7 = q_near[4], q_near[5], q_near[6], q_near[7]
+    status = nearest_pose(arm, T, T_met)
+    if status != 0:
+        q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7] = n0, n1, n2, n3, n4, n5, n6, n7
+        return int(status)
+    return int(inverse(arm, T_met, q_near, q))

@@ -20,6 +20,8 @@ class ArmKernels(NamedTuple):
     """FORWARD_JACOBIAN: (arm, q, T, J)."""
     inverse: Part
     """INVERSE: (arm, T, q_near, q) -> IkStatus: the closed form or a search; takes the record of `bound_record`."""
+    motion_inverse: Part
+    """INVERSE, as motions of the tip use it: of an arm with fewer than six joints, for the nearest pose it can meet."""
     branches: Part | None
     """BRANCHES: (arm, T, Q) -> how many. None where the arm's family has no closed form."""
 
@@ -32,22 +34,22 @@ def kernels_of(description: ArmDescription) -> ArmKernels:
     if family == Family.PSM:
         from kinematics import psm
 
-        return ArmKernels(*own, psm.inverse, psm.branches)
+        return ArmKernels(*own, psm.inverse, psm.inverse, psm.branches)
     if family == Family.ECM:
         from kinematics import ecm
 
-        return ArmKernels(*own, ecm.inverse, ecm.branches)
+        return ArmKernels(*own, ecm.inverse, ecm.inverse_nearest, ecm.branches)
     if family == Family.MTM:
         from kinematics import mtm
 
-        return ArmKernels(*own, mtm.inverse, mtm.branches)
+        return ArmKernels(*own, mtm.inverse, mtm.inverse, mtm.branches)
     if family == Family.RAVEN:
         from kinematics import raven
 
-        return ArmKernels(*own, raven.inverse, raven.branches)
+        return ArmKernels(*own, raven.inverse, raven.inverse, raven.branches)
     from kinematics import bound_inverse
 
-    return ArmKernels(*own, bound_inverse.inverse, None)
+    return ArmKernels(*own, bound_inverse.inverse, bound_inverse.inverse, None)
 
 
 def bound_record(description: ArmDescription) -> Array:

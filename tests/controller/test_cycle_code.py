@@ -45,7 +45,7 @@ def test_the_cycle_never_allocates_and_never_takes_the_interpreters_lock(part):
 @pytest.mark.parametrize("arm", ["psm_classic", "ecm_classic", "mtml", "raven_gold", "panda"])
 def test_kinematics_in_the_cycle_never_allocate(arm):
     kernels = kernels_of(load_arm(arm))
-    for part in (kernels.forward, kernels.forward_jacobian, kernels.inverse):
+    for part in (kernels.forward, kernels.forward_jacobian, kernels.inverse, kernels.motion_inverse):
         assert not calls(part)
 
 
