@@ -35,6 +35,7 @@ def record(
     run_dir, daemon = find_daemon(arm)
     command = [sys.executable, "-m", "telemetry.recorder", "--output", str(file), "--arm", daemon.arm]
     command += ["--axes", ",".join(axis.name for axis in daemon.axes), "--ring", f"sample={run_dir.samples}"]
+    command += ["--axis-kinds", ",".join(axis.type for axis in daemon.axes)]
     command += ["--metadata", f"description={daemon.description}"]
     if run_dir.truth.exists():
         command += ["--ring", f"truth={run_dir.truth}"]

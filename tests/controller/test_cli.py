@@ -166,7 +166,9 @@ def test_record_writes_every_cycle_of_its_time(served, trocar, tmp_path):
     path = tmp_path / "run.mcap"
     result = trocar("record", str(path), "--seconds", "0.3")
     assert result.exit_code == 0, result.output
-    samples = load(path).samples
+    recording = load(path)
+    samples = recording.samples
+    assert recording.metadata["axis_kinds"].split(",").count("prismatic") == 1  # the insertion
     assert len(samples) > 10
     assert (samples["sequence"][1:] - samples["sequence"][:-1] == 1).all()
 
