@@ -44,6 +44,7 @@ ORPHANS_END = GRACE + 2.0  # s: then a killed daemon's processes have ended, or 
 LOG_TAIL = 15  # lines of a process's last words
 STOP_SECONDS = {"core": 4.0, "recorder": 8.0, "gateway": 2.0, "rig": 2.0}  # in this order; then SIGKILL
 VITAL = ("rig", "core")
+AFTERMATH = 0.5  # s that the recorder, and an emulated arm, outlive a dead core's watchdog: brakes take 20 ms
 STALLED = 3.0  # s without a cycle, or in lock-step inside one call of the law: the core hangs
 
 
@@ -330,7 +331,11 @@ class Daemon:
             if child.process is None or child.process.poll() is None:
                 continue
             if child.name in VITAL:
-                self.failure = self._obituary(child, "ended by itself") + (
+                failure = self._obituary(child, "ended by itself")
+                if child.name == "core" and not self.lockstep:
+                    # That the watchdog stops the arm, and when, is worth having on record: the others go on until then.
+                    self._stop.wait(self.config.driver.watchdog + AFTERMATH)
+                self.failure = failure + (
                     "\nThe motor controllers' watchdog has stopped the arm. Start the daemon again: `trocar up`."
                 )
                 return
