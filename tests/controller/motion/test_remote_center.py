@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 
+from controller.activity import CORE
 from controller.catalogue import Code
+from controller.mailbox import MESSAGE, Operation
+from controller.motion.start import start
+from controller.motion.walk import walk
+from controller.orders import take_command
+from drivers.driver import FEEDBACK
 from kinematics.description import load_arm
 from kinematics.kernels import bound_record, kernels_of
 from kinematics.shaft import Z_SHAFT, shaft_distance
+from telemetry.sample import OperatingState
 
 PANDA = load_arm("panda:straight_instrument_300")
 READY = np.array([0.1, -0.6, 0.1, -2.3, 0.1, 1.75, 0.8, 0.0])
@@ -84,3 +91,34 @@ def test_without_a_remote_centre_the_wanted_rotation_is_reached(panda):
     assert panda.command("move_cp", pose=T) == Code.OK
     panda.settle()
     assert np.abs(panda.pose() - T).max() < 1e-6
+
+
+def order(panda, operation, vector):
+    """Give the cycle an order, as it takes one from the mailbox; return its code."""
+    core, message = np.zeros(1, CORE), np.zeros(1, MESSAGE)
+    core["state"], core["is_homed"] = OperatingState.ENABLED, 1
+    message["operation"], message["speed"], message["n_axes"] = operation, 1.0, len(vector)
+    message["vector"][0, : len(vector)] = vector
+    parts = panda.kernels.forward, panda.kernels.inverse, walk, start
+    records = panda.sample, np.zeros(1, FEEDBACK), message, panda.next_message
+    return take_command(core, panda.motion, panda.path, panda.arm, *parts, *records, 0, panda.scratch, panda.poses)
+
+
+def test_joint_motions_are_refused_until_the_remote_centre_is_released(panda):
+    goal = READY[:7] + 0.05
+    assert order(panda, Operation.MOVE_JP, goal) == Code.REMOTE_CENTER
+    assert order(panda, Operation.SERVO_CV, np.zeros(6)) == Code.REMOTE_CENTER
+    assert order(panda, Operation.SET_REMOTE_CENTER, []) == Code.OK
+    assert not panda.arm[0]["through"]
+    assert order(panda, Operation.MOVE_JP, goal) == Code.OK
+    assert order(panda, Operation.SET_REMOTE_CENTER, [0.4, 0.0, 0.3]) == Code.BUSY  # it moves
+
+
+def test_a_remote_centre_is_set_and_moved_by_orders(panda):
+    assert order(panda, Operation.SET_REMOTE_CENTER, []) == Code.OK
+    for point in ([0.4, 0.0, 0.3], [0.4, 0.001, 0.3]):
+        assert order(panda, Operation.SET_REMOTE_CENTER, point) == Code.OK
+        assert panda.arm[0]["through"]
+        assert panda.arm[0]["remote_center"].tolist() == point
+    assert order(panda, Operation.SET_REMOTE_CENTER, [np.nan, 0.0, 0.3]) == Code.NOT_FINITE
+    assert panda.arm[0]["remote_center"].tolist() == [0.4, 0.001, 0.3]
