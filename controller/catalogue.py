@@ -47,6 +47,9 @@ class Code(IntEnum):
     NO_JAW = 22
     REMOTE_CENTER = 23
     NO_REMOTE_CENTER = 24
+    IN_KEEP_OUT = 25
+    STREAM_JUMP = 26
+    PEDAL_UP = 27
     BAD_LAW_PARAMETER = 40
 
     ESTOP = 100
@@ -71,9 +74,36 @@ class Code(IntEnum):
     STREAM_DEAD = 119
     PATH_FAILED = 120
     FEEDBACK_NOT_FINITE = 121
+    LINK_NOISY = 122
+    PORT_FLOODED = 123
+    ENCODER_JUMP = 124
+    MOTION_RESIDUAL = 125
+    SENSOR_MISMATCH = 126
+    MOTOR_WARM = 127
+    MOTOR_HOT = 128
+    STALLED = 129
+    STALL_PERSISTS = 130
+    CYCLES_LATE = 131
+    CYCLE_GAP = 132
+    WORKSPACE = 133
+    REMOTE_CENTER_OFF = 134
+    REMOTE_CENTER_LOST = 135
+    TOOL_CHANGED = 136
+    PEDAL_RELEASED = 137
+    STREAM_REFUSED = 138
+    ACCELERATION_LIMIT = 139
     LAW_TOO_SLOW = 140
     LAW_RAISED = 141
     CORE_STALLED = 142
+    DEVICE_ESTOP_CHANNELS = 143
+    DEVICE_PEDAL_CHANNELS = 144
+    DEVICE_OVERTEMPERATURE = 145
+    DEVICE_TAMPERED = 146
+    WATCHDOG_UNPROVED = 150
+    BRAKE_SLIPS = 151
+    MOTOR_TEST = 152
+    ENCODER_SIGN = 153
+    TOOL_WRONG = 154
 
 
 class Entry(NamedTuple):
@@ -173,6 +203,17 @@ CATALOGUE: dict[Code, Entry] = {
         'Set one only for arms whose file says family = "none", as panda or iiwa7.',
         Reaction.NONE,
     ),
+    Code.IN_KEEP_OUT: Entry(
+        "The goal lies outside the workspace that the configuration allows, or inside a volume to keep out of.",
+        "Choose a goal that [[guard.volume]] of the configuration allows.",
+        Reaction.NONE,
+    ),
+    Code.STREAM_JUMP: Entry(
+        "After a pause a stream must begin where the arm is, and this one does not.",
+        "Re-reference the master: send the arm's own set-point first, or use servo_jr, servo_cr.",
+        Reaction.NONE,
+    ),
+    Code.PEDAL_UP: Entry("The pedal is not pressed.", "Press it, then resume.", Reaction.NONE),
     Code.NO_JAW: Entry("This arm has no jaw.", "Command its joints; `trocar arms` lists them.", Reaction.NONE),
     Code.BAD_LAW_PARAMETER: Entry(
         "A parameter of the control law is unknown, not finite or of another size; none was changed.",
@@ -230,9 +271,9 @@ CATALOGUE: dict[Code, Entry] = {
         "A joint moved faster than its limit.", "Lower the speed of the motion, then enable.", Reaction.S1
     ),
     Code.EFFORT_LIMIT: Entry(
-        "The control law asked for more effort than the joint may give.",
-        "Check for a collision, the payload and the gains, then enable.",
-        Reaction.S1,
+        "A joint has been asked for all the effort that it may give, for too long.",
+        "Check for a collision, the payload and the gains, then resume.",
+        Reaction.S2,
     ),
     Code.SETPOINT_STEP: Entry(
         "The set-point jumped further in one cycle than the joint can move.",
@@ -288,6 +329,129 @@ CATALOGUE: dict[Code, Entry] = {
     Code.CORE_STALLED: Entry(
         "The cycle stands still; the motor controllers' watchdog has stopped the arm.",
         "Look for a loop without an end in the control law, then start the daemon again.",
+        Reaction.S0,
+    ),
+    Code.LINK_NOISY: Entry(
+        "Too many frames from the motor controllers were corrupted.",
+        "Check shield, connectors and cable length, then enable.",
+        Reaction.S1,
+    ),
+    Code.PORT_FLOODED: Entry(
+        "The port brings more bytes than the motor controllers send: one of them babbles, or a stranger is on the bus.",
+        "Find the device that talks out of turn, then enable.",
+        Reaction.S0,
+    ),
+    Code.ENCODER_JUMP: Entry(
+        "An encoder jumped further than its joint can move in a cycle.",
+        "Check the encoder, its cable and its coupling; home again after enabling.",
+        Reaction.S0,
+    ),
+    Code.MOTION_RESIDUAL: Entry(
+        "A joint does not move as it is commanded: its encoder stands still or counts backwards, its motor runs away, "
+        "gives no torque, or is blocked.",
+        "Move the joint by hand and watch `trocar watch`: check encoder, motor and mechanics, then enable.",
+        Reaction.S0,
+    ),
+    Code.SENSOR_MISMATCH: Entry(
+        "A joint's two position sensors disagree.",
+        "Check both sensors and their couplings, then enable and home again.",
+        Reaction.S0,
+    ),
+    Code.MOTOR_WARM: Entry("A motor is warm.", "Reduce load or pace; at the next limit the arm stops.", Reaction.NONE),
+    Code.MOTOR_HOT: Entry(
+        "A motor is too hot, or its temperature rises faster than a motor's can.",
+        "Let it cool, look for friction or a payload too heavy, then enable.",
+        Reaction.S1,
+    ),
+    Code.STALLED: Entry(
+        "A motor pushes hard and its joint stands still; the arm holds.",
+        "Look for what blocks the joint, move away from it, then resume.",
+        Reaction.S2,
+    ),
+    Code.STALL_PERSISTS: Entry(
+        "A joint stayed blocked while the arm held.", "Free the joint, then enable.", Reaction.S1
+    ),
+    Code.CYCLES_LATE: Entry(
+        "Several cycles began late within a short time.",
+        "Find out what else runs on the cycle's CPU: `trocar doctor`; then enable.",
+        Reaction.S1,
+    ),
+    Code.CYCLE_GAP: Entry(
+        "The host stood still for longer than the motor controllers' watchdog; they have stopped the arm.",
+        "Find out what stopped the process (SIGSTOP, suspend, an overloaded machine): `trocar doctor`; then enable.",
+        Reaction.S0,
+    ),
+    Code.WORKSPACE: Entry(
+        "The tip came so near to the wall of an allowed volume that it must stop now to stay inside.",
+        "Resume, and move away from the wall; [[guard.volume]] of the configuration says where it is.",
+        Reaction.S2,
+    ),
+    Code.REMOTE_CENTER_OFF: Entry(
+        "The instrument's shaft is off the remote centre; the arm holds.",
+        "Look for a collision or a wrong model of the arm, then resume.",
+        Reaction.S2,
+    ),
+    Code.REMOTE_CENTER_LOST: Entry(
+        "The instrument's shaft left the remote centre.",
+        "Retract the instrument by hand, check model and registration of the arm, then enable.",
+        Reaction.S1,
+    ),
+    Code.TOOL_CHANGED: Entry(
+        "The instrument was taken out or exchanged while the motors were on.",
+        "Put the instrument of the configuration in, then enable and home again.",
+        Reaction.S1,
+    ),
+    Code.PEDAL_RELEASED: Entry("The pedal was released; the arm holds.", "Press it, then resume.", Reaction.S2),
+    Code.STREAM_REFUSED: Entry(
+        "Three commands of a stream in a row were refused; the arm holds.",
+        "Look at the refusals' own codes, mend the client, then resume.",
+        Reaction.S2,
+    ),
+    Code.ACCELERATION_LIMIT: Entry(
+        "The set-point's velocity changed faster in one cycle than the guard allows.",
+        "Look at the stream or the law that made it, then enable.",
+        Reaction.S1,
+    ),
+    Code.DEVICE_ESTOP_CHANNELS: Entry(
+        "The two contacts of the emergency stop disagree: one is stuck, or a wire is broken.",
+        "Have the emergency stop repaired; press and release it once to show that both contacts work, then enable.",
+        Reaction.S0,
+    ),
+    Code.DEVICE_PEDAL_CHANNELS: Entry(
+        "The two contacts of the pedal disagree: one is stuck, or a wire is broken.",
+        "Have the pedal repaired, then enable.",
+        Reaction.S0,
+    ),
+    Code.DEVICE_OVERTEMPERATURE: Entry(
+        "A motor is hotter than its motor controller allows.", "Let it cool, find the cause, then enable.", Reaction.S0
+    ),
+    Code.DEVICE_TAMPERED: Entry(
+        "A command reached the motor controllers changed, with a right check sum but a wrong authentication tag.",
+        "Look for another program between Trocar and the port; check that both sides have the same key, then enable.",
+        Reaction.S0,
+    ),
+    Code.WATCHDOG_UNPROVED: Entry(
+        "The motor controllers kept their power although no command came for longer than their watchdog allows.",
+        "Do not use this arm: without its watchdog nothing stops it when the host dies. Repair the motor controllers.",
+        Reaction.S0,
+    ),
+    Code.BRAKE_SLIPS: Entry(
+        "A brake did not hold its joint against the motor.", "Have the brake repaired, then enable.", Reaction.S0
+    ),
+    Code.MOTOR_TEST: Entry(
+        "A motor's current did not follow what it was told while the brakes were on.",
+        "Check motor, leads and amplifier, then enable.",
+        Reaction.S0,
+    ),
+    Code.ENCODER_SIGN: Entry(
+        "A joint moved against the torque of the test at enabling, or not at all: its encoder counts backwards, or its "
+        "motor turns the wrong way.",
+        "Check the wiring of encoder and motor, and the signs in the arm's file, then enable.",
+        Reaction.S0,
+    ),
+    Code.TOOL_WRONG: Entry(
+        "The instrument that is plugged in is not the one of the configuration.",
+        "Put the right instrument in, or correct device.tool, then enable.",
         Reaction.S0,
     ),
 }

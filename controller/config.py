@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -26,9 +26,11 @@ __all__ = [
     "HomingConfig",
     "LawConfig",
     "MotionConfig",
+    "PedalConfig",
     "RemoteCenterConfig",
     "RigConfig",
     "StreamConfig",
+    "VolumeConfig",
     "check_config",
     "load_config",
     "shipped_configs",
@@ -59,6 +61,14 @@ class DriverConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     baud: Annotated[int, Meta(ge=9600, le=12_000_000)] = 4_000_000
     watchdog: Annotated[float, Meta(ge=0.002, le=1.0)] = 0.004
     """s. How long the motor controllers wait for a command before they stop by themselves."""
+    serial_number: str = ""
+    """Which device it must be, as `trocar status` shows it; left out: any."""
+    firmware: str = ""
+    """Which firmware it must run, as `trocar status` shows it, or the beginning of that; left out: any."""
+    tool: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    """Identity of the instrument that must be plugged in; left out: any, 0: none."""
+    key_file: str = ""
+    """A file with 32 hexadecimal digits, the key that commands are authenticated with; left out: none."""
 
 
 class CycleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,11 +100,44 @@ class LawConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What the law's function finds in `p`."""
 
 
+class VolumeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A volume that the tip must stay inside or outside of, in the base frame."""
+
+    shape: Literal["half_space", "sphere", "box", "cylinder"]
+    keep: Literal["inside", "outside"] = "inside"
+    center: Point
+    """m. half_space: a point on its wall."""
+    direction: Point = (0.0, 0.0, 1.0)
+    """half_space: from the wall into it; cylinder: along its axis."""
+    radius: Positive = 1.0
+    """m. Of a sphere or cylinder."""
+    half_size: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
+    """m. Of a box, along the axes of the base frame."""
+
+
 class GuardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the guard allows. One entry per axis, in joint space; the rest comes from the arm's file."""
 
     following_error: list[Positive]
     """rad or m between set-point and measurement."""
+    residual: list[Positive] | None = None
+    """rad or m by which commanded and observed motion may differ within 8 cycles; left out: not watched."""
+    sensor_difference: list[Positive] | None = None
+    """rad or m between an encoder and the second sensor of its actuator, smoothed; left out: not watched."""
+    temperature_warn: float = 60.0
+    """Degrees Celsius."""
+    temperature_max: float = 65.0
+    """Degrees Celsius; warmer is a fault."""
+    late_cycles: Annotated[int, Meta(ge=1, le=1000)] = 3
+    """So many late cycles within 100 are a fault."""
+    remote_center_warn: Positive = 0.001
+    """m from the shaft, by the measured joints, to the remote centre: the arm holds."""
+    remote_center_max: Positive = 0.002
+    """m: the motors go off."""
+    deceleration: Positive = 0.5
+    """m/s² with which the tip is let near a wall: its speed towards it is at most sqrt(2 deceleration distance)."""
+    volume: list[VolumeConfig] = []
+    """Where the tip may be: all of them hold."""
 
 
 class MotionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,6 +181,13 @@ class RemoteCenterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """m. The tip stays at least so far beyond the remote centre."""
 
 
+class PedalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The operator's pedal."""
+
+    required: bool = False
+    """The arm moves only while it is pressed."""
+
+
 class HomingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the joints learn where they are."""
 
@@ -171,6 +221,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     motion: MotionConfig = MotionConfig()
     stream: StreamConfig = StreamConfig()
     remote_center: RemoteCenterConfig = RemoteCenterConfig()
+    pedal: PedalConfig = PedalConfig()
     rig: RigConfig | None = None
 
     @property

@@ -41,6 +41,7 @@ class Mode(IntEnum):
     OFF = 0  # no torque, brakes on
     ON = 1  # brakes released, joint servo active
     SET_REFERENCE = 2  # as ON, and `position` is where the axes are now: the encoders take it as their reference
+    BRAKED = 3  # power, but the brakes stay on and no joint servo: `effort` alone drives; to test brakes and watchdog
 
 
 class Status(IntFlag):
@@ -52,6 +53,8 @@ class Status(IntFlag):
     REFERENCED = 8  # encoders have their reference since power-up
     FAULT = 16  # a fault is latched; see the fault code
     ENABLING = 32  # powered, brakes still opening
+    PEDAL = 64  # the operator's pedal is pressed: both its contacts say so
+    BRAKED = 128  # powered in Mode.BRAKED
 
 
 class DeviceFault(IntEnum):
@@ -65,6 +68,10 @@ class DeviceFault(IntEnum):
     OVERCURRENT = 5
     BAD_COMMAND = 6  # not finite, or out of the configured range
     NOT_CONFIGURED = 7
+    ESTOP_CHANNELS = 8  # the two contacts of the e-stop have disagreed for too long
+    PEDAL_CHANNELS = 9  # those of the pedal
+    OVERTEMPERATURE = 10  # the controllers' own limit, above the host's
+    TAMPERED = 11  # a command whose check sum is right and whose authentication tag is not
 
 
 FEEDBACK = np.dtype(
@@ -78,6 +85,8 @@ FEEDBACK = np.dtype(
         ("velocity", "f8", (MAX_AXES,)),
         ("effort", "f8", (MAX_AXES,)),  # from the measured current
         ("absolute", "f8", (MAX_AXES,)),  # second, absolute sensor; nan where there is none
+        ("temperature", "f8", (MAX_AXES,)),  # of the motors, degrees Celsius; nan where there is no sensor
+        ("tool", "i8"),  # identity of the instrument that is plugged in; 0: none
     ],
     align=True,
 )
@@ -108,6 +117,8 @@ LINK = np.dtype(
         ("frames_received", "u8"),  # valid ones
         ("frames_bad", "u8"),  # check sum or form wrong: dropped
         ("frames_stale", "u8"),  # valid, but not newer than what was already taken: dropped
+        ("bytes_max", "i8"),  # that a healthy device sends in a cycle, with room for a late reply beside the due one
+        ("floods", "i8"),  # cycles in a row in which more came; what exceeds it is thrown away
         ("rx_count", "i8"),  # bytes waiting in rx
         ("rx", "u1", (8192,)),
         ("tx", "u1", (1024,)),
@@ -135,6 +146,9 @@ class DeviceInfo(NamedTuple):
     serial_number: str
     n_axes: int
     servo_rate: float  # Hz
+    protocol: str = ""  # hash of the protocol that it speaks
+    arm: str = ""  # hash of the arm that it was set up for
+    tool: int = 0  # identity of the instrument; 0: none
 
 
 @runtime_checkable

@@ -46,6 +46,11 @@ SAMPLE = np.dtype(
         ("mode", "u1"),  # controller.motion: what the set-point follows
         ("fault", "u4"),  # catalogue code of the latched fault, or 0
         ("event", "u4"),  # catalogue code of what happened in this cycle, or 0
+        ("fault_axis", "i8"),  # the axis that fault or event speak of, or -1
+        ("fault_value", "f8"),  # what was measured then, in the unit of the code's quantity; 0 where it has none
+        ("fault_bound", "f8"),  # and what was allowed
+        ("enable_step", "u4"),  # controller.enable.Step that enabling is in, or at which it was refused
+        ("tool", "u4"),  # identity of the instrument that is plugged in, 0: none
         ("command_id", "u8"),  # the command taken in this cycle, or 0
         ("command_sent_ns", "i8"),  # its sender's stamp
         ("verdict", "u4"),  # catalogue code of its refusal, or 0: accepted
@@ -66,6 +71,7 @@ SAMPLE = np.dtype(
         ("measured_velocity", "f8", (MAX_AXES,)),
         ("measured_effort", "f8", (MAX_AXES,)),
         ("absolute_position", "f8", (MAX_AXES,)),  # the second sensor (potentiometers)
+        ("temperature", "f8", (MAX_AXES,)),  # of the motors, degrees Celsius; nan where there is no sensor
         ("setpoint_position", "f8", (MAX_AXES,)),  # due at the start of the next cycle
         ("setpoint_velocity", "f8", (MAX_AXES,)),
         ("setpoint_effort", "f8", (MAX_AXES,)),  # feed-forward, as sent after the guard
