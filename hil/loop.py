@@ -132,7 +132,8 @@ def _substep(
     """Simulate 250 us."""
     r = rig[0]
     _take_faults(rig, shared, faults)
-    inputs[0].estop_open = faults[0].estop_open
+    inputs[0].estop_open[0] = faults[0].estop_open
+    inputs[0].estop_open[1] = faults[0].estop_open
     _fw_tick(r.firmware, inputs.ctypes.data, outputs.ctypes.data)
     plant_substep(plant, faults, outputs, inputs)
     r.time_ns += SUBSTEP_NS
