@@ -82,6 +82,7 @@ CORE = np.dtype(
         ("value", "f8"),
         ("bound", "f8"),
         ("age", "i8"),  # cycles since fresh feedback
+        ("lost", "i8"),  # the code of what is wrong with the line in this cycle, or 0
         ("stop_cycles_at_end", "i8"),  # since the process was asked to end
         ("is_homed", "i8"),
         ("referenced", "i8"),

@@ -10,15 +10,14 @@ the same code on the real clock and in lock-step.
 import numpy as np
 from numba.core import types
 
-from controller.activity import CORE, Activity, is_busy, is_enabling, is_powered, note, report_ended
+from controller.activity import CORE, Activity, is_busy, is_enabling, note, report_ended
 from controller.catalogue import Code, Reaction
 from controller.clock import CLOCK, FINISH, LOCKSTEP, NOW, WAIT
 from controller.guard.command import check_command
-from controller.guard.feedback import check_encoders
 from controller.guard.records import GUARD, JOINT_COMMAND, REACTIONS, arm_guard
 from controller.guard.timing import check_refusal, check_stream
-from controller.guard.tip import check_tip
-from controller.inspection import inspect, line_code
+from controller.guard.tip import check_tip, keep_tip
+from controller.inspection import inspect, inspect_line
 from controller.laws.joint_pd import GAINS, joint_pd
 from controller.laws.law import LAW, LAW_STATE, call_law, set_parameters
 from controller.laws.parameters import SHARED
@@ -177,12 +176,9 @@ def run(
 
         # --- estimate
         c.age = 0 if fresh > 0 else c.age + 1
-        c.axis, c.value, c.bound = -1, 0.0, 0.0
-        encoders = _OK
-        if fresh > 0:
-            encoders = check_encoders(guard, feedback)  # before anybody takes a reading for true
-        elif clock[0].tick > 1 and not c.silent:
+        if c.age > 0 and clock[0].tick > 1 and not c.silent:
             s.frames_lost += 1
+        code = inspect_line(core, guard, link, feedback, clock[0].skipped)
         s.sequence = clock[0].tick
         s.t_ns = t_ns
         s.t_device_ns = f.t_device_ns
@@ -211,8 +207,7 @@ def run(
         s.remote_center_distance = shaft_distance(T, a.shaft[:], a.remote_center[:]) if a.through else 0.0
 
         # --- what is wrong with what came in
-        lost = line_code(core, guard, link)
-        code = inspect(core, guard, motion, sample, feedback, lost, encoders, clock[0].skipped)
+        code = inspect(core, guard, motion, sample, feedback, code)
         if code != _OK:
             if REACTIONS[code] >= _S2:
                 react(core, motion, arm, sample, code)
@@ -244,7 +239,7 @@ def run(
                     feedback,
                     message,
                     next_message,
-                    lost,
+                    c.lost,
                     scratch,
                     poses,
                 )
@@ -388,6 +383,11 @@ def run(
                 hold_here(motion, arm, 0)
                 hold_here(motion, arm, 1)
             if code != _OK or wall != _OK:
+                copy_vector(jc.position, x)
+                forward(arm, x, T)
+                for i in range(3):
+                    y[i] = T[i, 3]
+                keep_tip(guard, y)
                 copy_vector(m.q, s.setpoint_position)
                 copy_vector(m.qd, s.setpoint_velocity)
                 copy_vector(m.q, x)

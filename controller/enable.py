@@ -14,7 +14,7 @@ from numba.core import types
 
 from controller.activity import CORE, Activity, finish, note
 from controller.catalogue import Code
-from controller.guard import GUARD, arm_guard
+from controller.guard.records import GUARD, arm_guard
 from controller.motion.setpoint import MOTION, follow, hold_here
 from controller.states import Event, transition
 from drivers.driver import FEEDBACK, DeviceFault, Mode, Status
@@ -254,5 +254,3 @@ def enable(core: Array, motion: Array, arm: Array, guard: Array, sample: Array, 
             c.step = _ST_NONE
             finish(core, _DONE)
     return _OK
-
-
