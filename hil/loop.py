@@ -48,6 +48,7 @@ RIG = np.dtype(
         ("time_ns", "i8"),  # how far the arm has been simulated: the rig's own time
         ("tick", "i8"),  # host periods simulated
         ("substep", "i8"),  # substeps of the present one done
+        ("power_off_ns", "i8"),  # when the firmware last switched the power off: in which substep
         ("origin_ns", "i8"),  # CLOCK_MONOTONIC at the rig's time 0
         ("lost_ns", "i8"),  # time dropped because the rig was woken too late
         ("lost_count", "i8"),
@@ -133,7 +134,10 @@ def _substep(
     r = rig[0]
     _take_faults(rig, shared, faults)
     inputs[0].estop_open = faults[0].estop_open
+    was_powered = outputs[0].power
     _fw_tick(r.firmware, inputs.ctypes.data, outputs.ctypes.data)
+    if was_powered and not outputs[0].power:
+        r.power_off_ns = r.time_ns
     plant_substep(plant, faults, outputs, inputs)
     r.time_ns += SUBSTEP_NS
     r.substep += 1

@@ -71,12 +71,12 @@ class Rig:
     Attributes:
         plant: The arm's body.
         faults: Injects faults.
-        ring: Its truth, record by record.
+        ring: Its truth, record by record; only with a run directory.
         record: The RIG record, shape (1,).
 
     Args:
         config: The daemon's configuration; it must have a [rig].
-        run_dir: Where `truth` and `faults` are made.
+        run_dir: Where `truth` and `faults` are made; None: in memory of this process alone, for `step` and `hil.stand`.
         real_time: Its truth is stamped by the real clock.
 
     Raises:
@@ -84,7 +84,7 @@ class Rig:
             not one of its arm.
     """
 
-    def __init__(self, config: Config, run_dir: Path, *, real_time: bool = False) -> None:
+    def __init__(self, config: Config, run_dir: Path | None, *, real_time: bool = False) -> None:
         if config.rig is None:
             raise HilError("the configuration has no [rig]: add one with the plant and the seed of the emulated arm")
         period_ns = round(config.cycle.period * 1e9)
@@ -93,14 +93,17 @@ class Rig:
                 f"cycle.period = {config.cycle.period} s: an emulated arm needs a multiple of its firmware's tick, "
                 f"{SUBSTEP_NS * 1e-9} s; choose e.g. 0.001"
             )
-        paths = RunDir(run_dir)
         seed = config.rig.seed
         self.config = config
         self.plant = Plant(config.arm.description, config.rig.plant, seed)
         self._firmware = native.new_firmware(seed % 2**32)
         wall_offset_ns = time.time_ns() - time.monotonic_ns() if real_time else 0
-        self.ring = create_ring(paths.truth, TRUTH, CAPACITY, epoch=time.time_ns(), wall_offset_ns=wall_offset_ns)
-        self._shared = create_records(paths.faults, FAULTS)
+        if run_dir is None:
+            self._shared = np.zeros(1, FAULTS)
+        else:
+            paths = RunDir(run_dir)
+            self.ring = create_ring(paths.truth, TRUTH, CAPACITY, epoch=time.time_ns(), wall_offset_ns=wall_offset_ns)
+            self._shared = create_records(paths.faults, FAULTS)
         self._shared["supported"] = ALL_FAULTS
         self._shared["n_axes"] = self.plant.record["n_axes"]
         self.faults = Faults(self._shared)
@@ -146,6 +149,11 @@ class Rig:
         record["output_count"] = 0
         record["bytes_out"] += count
         return bytes(record["output"][:count])
+
+    @property
+    def world(self) -> list[Any]:
+        """All its records, in the order in which `hil.loop.simulate_tick` takes them."""
+        return self._world
 
     def run(self, host_fd: int, port_fd: int, lockstep: np.ndarray[Any, Any] | None = None) -> None:
         """Serve a pseudo-terminal until `stop`: on the real clock, or in lock-step with a core.
