@@ -9,6 +9,7 @@ begins with the fields that every message of its kind has and ends with one grou
 
 import hashlib
 import sys
+import zlib
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ __all__ = [
     "Field",
     "Message",
     "MessageType",
+    "arm_hash",
     "c_header",
     "configure_field",
     "field_offset",
@@ -248,6 +250,11 @@ def field_offset(dtype: np.dtype[Any], name: str) -> int:
 
 MAX_FRAME = 2 + FRAME_OVERHEAD + max(message_dtype(m.name).itemsize for m in MESSAGES)
 """Bytes of the longest frame on the wire: a code byte (payloads are shorter than 254), the frame, the delimiter."""
+
+
+def arm_hash(name: str) -> int:
+    """Return the 32 bits by which a device knows the arm that it was set up for: CRC-32 of the arm's name."""
+    return zlib.crc32(name.encode())
 
 
 def configure_field(number: int) -> str:

@@ -133,7 +133,8 @@ def _substep(
     """Simulate 250 us."""
     r = rig[0]
     _take_faults(rig, shared, faults)
-    inputs[0].estop_open = faults[0].estop_open
+    inputs[0].estop_open[0] = faults[0].estop_open
+    inputs[0].estop_open[1] = faults[0].estop_open
     was_powered = outputs[0].power
     _fw_tick(r.firmware, inputs.ctypes.data, outputs.ctypes.data)
     if was_powered and not outputs[0].power:

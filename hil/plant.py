@@ -231,7 +231,8 @@ def _sense(plant: Array, faults: Array, inputs: Array) -> None:
         sensed = qpos[j] if plant[0].brake_friction[j] > 0.0 else a
         sensed += faults[0].absolute_offset[j] + plant[0].absolute_noise[j] * noise
         inputs[0].absolute[j] = np.rint(sensed / plant[0].absolute_step[j]) * plant[0].absolute_step[j]
-    inputs[0].estop_open = faults[0].estop_open
+    inputs[0].estop_open[0] = faults[0].estop_open
+    inputs[0].estop_open[1] = faults[0].estop_open
 
 
 @kernel(types.void(_PLANT))
@@ -362,6 +363,7 @@ class Plant:
         self.data = mujoco.MjData(self.model)
         self.record = np.zeros(1, PLANT)
         self.inputs = np.zeros(1, BOARD_INPUTS)
+        self.inputs["temperature"] = np.nan
         self.outputs = np.zeros(1, BOARD_OUTPUTS)
         self._fill(nominal, seed)
         self._settle(nominal)

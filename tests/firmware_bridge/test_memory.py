@@ -17,7 +17,8 @@ MAIN = """
 int main(void)
 {
     struct firmware *fw = malloc(fw_size()); /* exactly, so that the byte after it is poisoned */
-    fw_init(fw, 1);
+    const struct board board = {.serial_number = 1};
+    fw_init(fw, &board);
     unsigned long sent = 0, ticks_with_power = 0;
     for (;;) {
         unsigned char size;

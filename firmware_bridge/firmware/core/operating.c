@@ -9,10 +9,10 @@ size_t fw_size(void)
     return sizeof(struct firmware);
 }
 
-void fw_init(struct firmware *fw, uint32_t serial_number)
+void fw_init(struct firmware *fw, const struct board *board)
 {
     memset(fw, 0, sizeof *fw);
-    fw->serial_number = serial_number;
+    fw->board = *board;
     fw->state = FW_UNCONFIGURED;
     fw->fault_axis = -1;
 }
@@ -58,6 +58,8 @@ static int32_t wrong_axis(const struct firmware *fw, const struct fw_command *c)
             || !isfinite(a->kd) || a->kp < 0.0f || a->kd < 0.0f)
             return (int32_t)i;
         if (c->mode != FW_MODE_ON)
+            continue;
+        if (!FW_WORKS(fw, FW_BROKEN_LIMITS))
             continue;
         /* A set-point that no gain acts on may be anything. */
         if (a->kp > 0.0f && fw->referenced && axis_forbids(&fw->axes[i], a->position))
@@ -171,13 +173,15 @@ static void check(struct firmware *fw)
         latch(fw, FW_FAULT_ESTOP, -1);
         return;
     }
-    if (fw->time_us - fw->command_time_us >= fw->watchdog_us) {
+    if (FW_WORKS(fw, FW_BROKEN_WATCHDOG) && fw->time_us - fw->command_time_us >= fw->watchdog_us) {
         latch(fw, FW_FAULT_WATCHDOG, -1);
         return;
     }
     for (uint32_t i = 0; i < fw->n_axes; i++) {
         struct axis *axis = &fw->axes[i];
         uint32_t fault = FW_FAULT_NONE;
+        if (!FW_WORKS(fw, FW_BROKEN_LIMITS))
+            continue;
         if (fabsf(axis->velocity) > axis->limits.velocity_max)
             fault = FW_FAULT_OVERSPEED;
         else if (axis_current_is_wrong(axis, axis->current))
@@ -214,7 +218,7 @@ void fw_tick(struct firmware *fw, const struct board_inputs *inputs, struct boar
 {
     const bool is_first = fw->time_us == 0;
     fw->time_us += FW_TICK_US;
-    fw->estop_open = inputs->estop_open != 0;
+    fw->estop_open = inputs->estop_open[0] != 0 || inputs->estop_open[1] != 0;
     for (uint32_t i = 0; i < FW_MAX_AXES; i++) {
         struct axis *axis = &fw->axes[i];
         axis->measured_current = inputs->current[i];

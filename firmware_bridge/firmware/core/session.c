@@ -21,7 +21,7 @@ static void answer_hello(struct firmware *fw, const uint8_t *payload, size_t len
         .protocol_hash = FW_PROTOCOL_HASH,
         .firmware_version = FW_VERSION,
         .source_hash = FW_SOURCE_HASH,
-        .serial_number = fw->serial_number,
+        .serial_number = fw->board.serial_number,
         .max_axes = FW_MAX_AXES,
         .servo_rate_hz = 1000000u / FW_TICK_US,
     };

@@ -17,7 +17,7 @@ struct link {
 };
 
 struct firmware {
-    uint32_t serial_number;
+    struct board board;
     uint64_t time_us;
 
     struct link link;
@@ -41,7 +41,19 @@ struct firmware {
     uint64_t enabled_time_us;  /* when the power came on */
     uint32_t aim_us;           /* from when the newest set-point came until it is to be reached */
     uint32_t aim_elapsed_us;   /* since the newest set-point came */
+#ifdef FW_FAULT_INJECTION
+    uint32_t broken;           /* FW_BROKEN bits: checks that a test has taken out */
+#endif
 };
+
+/* Faults of the firmware itself, for a rig to inject; a board's image has no such thing. */
+#ifdef FW_FAULT_INJECTION
+#define FW_BROKEN_WATCHDOG 1u
+#define FW_BROKEN_LIMITS 2u
+#define FW_WORKS(fw, part) (((fw)->broken & (part)) == 0)
+#else
+#define FW_WORKS(fw, part) true
+#endif
 
 /* operating.c */
 bool fw_is_powered(const struct firmware *fw);
