@@ -14,7 +14,7 @@ from controller import clock
 from controller.clock import CORE_TICK, LOCKSTEP, READERS_NS, RIG_TICK, await_change, tell_change
 from firmware_bridge import native
 from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US
-from hil.faults import FAULTS
+from hil.fault_record import FAULTS
 from hil.plant import PLANT, plant_substep
 from hil.truth import TRUTH, record_truth
 from hil.wire import LANE, NOTHING, lane_arrival, lane_is_empty, put_byte, take_byte

@@ -33,7 +33,8 @@ from firmware_bridge import native
 
 native.load()  # before the kernels that call it are compiled or read from the cache
 
-from hil.faults import FAULTS, Fault, Faults, HilError  # noqa: E402
+from hil.fault_record import FAULTS, HilError  # noqa: E402
+from hil.faults import Faults  # noqa: E402
 from hil.loop import BUFFER, RIG, SUBSTEP_NS, run_lockstep, run_real, simulate_tick  # noqa: E402
 from hil.plant import Plant  # noqa: E402
 from hil.truth import CAPACITY, TRUTH  # noqa: E402
@@ -44,7 +45,7 @@ from telemetry.shared import create_records, map_records  # noqa: E402
 
 __all__ = ["Rig", "RigInfo", "main"]
 
-ALL_FAULTS = sum(Fault)
+ALL_FAULTS = 0xFFFF
 PRIORITY_BELOW_CORE = 10
 TIMER_SLACK_NS = 1000  # ordinary threads are woken up to 50 us late by default: prctl(2)
 PR_SET_TIMERSLACK = 29
@@ -106,6 +107,8 @@ class Rig:
             self._shared = create_records(paths.faults, FAULTS)
         self._shared["supported"] = ALL_FAULTS
         self._shared["n_axes"] = self.plant.record["n_axes"]
+        braked = self.plant.record["brake_friction"][0] > 0.0
+        self._shared["braked"] = sum(1 << int(j) for j in np.flatnonzero(braked))
         self.faults = Faults(self._shared)
 
         self.record = np.zeros(1, RIG)
