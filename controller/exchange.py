@@ -28,7 +28,7 @@ from controller.run_dir import GATEWAY_SLOT
 from kinematics.compiled import array_of, kernel, prepare
 from telemetry.ring import Ring, RingReader, load_acquire, store_release
 
-__all__ = ["CoreLink", "await_grant", "grant", "post"]
+__all__ = ["CoreLink", "await_grant", "grant", "post", "write_message"]
 
 
 @kernel(types.void(array_of(MAILBOX)))
@@ -111,6 +111,32 @@ def _write_arguments(message: np.ndarray[Any, Any], args: Arguments) -> None:
     message["n_axes"] = len(vector)
     message["vector"][0, : len(vector)] = vector
     message["timeout_s"] = getattr(args, "timeout", 0.0)
+
+
+def write_message(
+    message: np.ndarray[Any, Any],
+    operation: Operation,
+    args: Arguments,
+    *,
+    sent_ns: int = 0,
+    parameters: list[float] | None = None,
+) -> None:
+    """Make a message of a command.
+
+    Args:
+        message: Shape (1,), dtype MESSAGE; all of it is written.
+        operation: What to do.
+        args: With what.
+        sent_ns: The client's stamp.
+        parameters: Of LawParameters, the vector (`controller.laws.parameters.pack`).
+    """
+    message[:] = np.zeros(1, MESSAGE)
+    message["operation"] = operation
+    message["sent_ns"] = sent_ns
+    _write_arguments(message, args)
+    if isinstance(args, LawParameters):
+        message["parameters"] = math.nan
+        message["parameters"][0, : len(parameters or ())] = parameters or ()
 
 
 AT_ONCE = np.zeros(2, np.int64)
@@ -216,13 +242,7 @@ class CoreLink:
             sender: Given where nobody waits for the outcome: it is not remembered, and `refused` names the sender.
         """
         message = self._message
-        message[:] = np.zeros(1, MESSAGE)
-        message["operation"] = operation
-        message["sent_ns"] = sent_ns
-        _write_arguments(message, args)
-        if isinstance(args, LawParameters):
-            message["parameters"] = math.nan
-            message["parameters"][0, : len(parameters or ())] = parameters or ()
+        write_message(message, operation, args, sent_ns=sent_ns, parameters=parameters)
         command = post(self._mailbox, message)
         if command and sender is not None:
             self._unattended[command] = sender

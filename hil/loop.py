@@ -14,7 +14,7 @@ from controller import clock
 from controller.clock import CORE_TICK, LOCKSTEP, READERS_NS, RIG_TICK, await_change, tell_change
 from firmware_bridge import native
 from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US
-from hil.faults import FAULTS
+from hil.fault_record import FAULTS
 from hil.plant import PLANT, plant_substep
 from hil.truth import TRUTH, record_truth
 from hil.wire import LANE, NOTHING, lane_arrival, lane_is_empty, put_byte, take_byte
@@ -48,6 +48,7 @@ RIG = np.dtype(
         ("time_ns", "i8"),  # how far the arm has been simulated: the rig's own time
         ("tick", "i8"),  # host periods simulated
         ("substep", "i8"),  # substeps of the present one done
+        ("power_off_ns", "i8"),  # when the firmware last switched the power off: in which substep
         ("origin_ns", "i8"),  # CLOCK_MONOTONIC at the rig's time 0
         ("lost_ns", "i8"),  # time dropped because the rig was woken too late
         ("lost_count", "i8"),
@@ -134,7 +135,10 @@ def _substep(
     _take_faults(rig, shared, faults)
     inputs[0].estop_open[0] = faults[0].estop_open
     inputs[0].estop_open[1] = faults[0].estop_open
+    was_powered = outputs[0].power
     _fw_tick(r.firmware, inputs.ctypes.data, outputs.ctypes.data)
+    if was_powered and not outputs[0].power:
+        r.power_off_ns = r.time_ns
     plant_substep(plant, faults, outputs, inputs)
     r.time_ns += SUBSTEP_NS
     r.substep += 1

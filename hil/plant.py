@@ -17,7 +17,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US
-from hil.faults import FAULTS, HilError
+from hil.fault_record import FAULTS, HilError
 from hil.noise import GOLDEN, gaussian, mix, uniform
 from hil.plant_file import PlantError, PlantFile, check_sizes, load_plant
 from kinematics.compiled import Array, array_of, kernel

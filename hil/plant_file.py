@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from hil.faults import HilError
+from hil.fault_record import HilError
 from telemetry.sample import MAX_AXES
 
 __all__ = ["PlantError", "PlantFile", "check_sizes", "load_plant"]

@@ -33,7 +33,8 @@ from firmware_bridge import native
 
 native.load()  # before the kernels that call it are compiled or read from the cache
 
-from hil.faults import FAULTS, Fault, Faults, HilError  # noqa: E402
+from hil.fault_record import FAULTS, HilError  # noqa: E402
+from hil.faults import Faults  # noqa: E402
 from hil.loop import BUFFER, RIG, SUBSTEP_NS, run_lockstep, run_real, simulate_tick  # noqa: E402
 from hil.plant import Plant  # noqa: E402
 from hil.truth import CAPACITY, TRUTH  # noqa: E402
@@ -44,7 +45,7 @@ from telemetry.shared import create_records, map_records  # noqa: E402
 
 __all__ = ["Rig", "RigInfo", "main"]
 
-ALL_FAULTS = sum(Fault)
+ALL_FAULTS = 0xFFFF
 PRIORITY_BELOW_CORE = 10
 TIMER_SLACK_NS = 1000  # ordinary threads are woken up to 50 us late by default: prctl(2)
 PR_SET_TIMERSLACK = 29
@@ -71,12 +72,12 @@ class Rig:
     Attributes:
         plant: The arm's body.
         faults: Injects faults.
-        ring: Its truth, record by record.
+        ring: Its truth, record by record; only with a run directory.
         record: The RIG record, shape (1,).
 
     Args:
         config: The daemon's configuration; it must have a [rig].
-        run_dir: Where `truth` and `faults` are made.
+        run_dir: Where `truth` and `faults` are made; None: in memory of this process alone, for `step` and `hil.stand`.
         real_time: Its truth is stamped by the real clock.
 
     Raises:
@@ -84,7 +85,7 @@ class Rig:
             not one of its arm.
     """
 
-    def __init__(self, config: Config, run_dir: Path, *, real_time: bool = False) -> None:
+    def __init__(self, config: Config, run_dir: Path | None, *, real_time: bool = False) -> None:
         if config.rig is None:
             raise HilError("the configuration has no [rig]: add one with the plant and the seed of the emulated arm")
         period_ns = round(config.cycle.period * 1e9)
@@ -93,16 +94,21 @@ class Rig:
                 f"cycle.period = {config.cycle.period} s: an emulated arm needs a multiple of its firmware's tick, "
                 f"{SUBSTEP_NS * 1e-9} s; choose e.g. 0.001"
             )
-        paths = RunDir(run_dir)
         seed = config.rig.seed
         self.config = config
         self.plant = Plant(config.arm.description, config.rig.plant, seed)
         self._firmware = native.new_firmware(seed % 2**32)
         wall_offset_ns = time.time_ns() - time.monotonic_ns() if real_time else 0
-        self.ring = create_ring(paths.truth, TRUTH, CAPACITY, epoch=time.time_ns(), wall_offset_ns=wall_offset_ns)
-        self._shared = create_records(paths.faults, FAULTS)
+        if run_dir is None:
+            self._shared = np.zeros(1, FAULTS)
+        else:
+            paths = RunDir(run_dir)
+            self.ring = create_ring(paths.truth, TRUTH, CAPACITY, epoch=time.time_ns(), wall_offset_ns=wall_offset_ns)
+            self._shared = create_records(paths.faults, FAULTS)
         self._shared["supported"] = ALL_FAULTS
         self._shared["n_axes"] = self.plant.record["n_axes"]
+        braked = self.plant.record["brake_friction"][0] > 0.0
+        self._shared["braked"] = sum(1 << int(j) for j in np.flatnonzero(braked))
         self.faults = Faults(self._shared)
 
         self.record = np.zeros(1, RIG)
@@ -146,6 +152,11 @@ class Rig:
         record["output_count"] = 0
         record["bytes_out"] += count
         return bytes(record["output"][:count])
+
+    @property
+    def world(self) -> list[Any]:
+        """All its records, in the order in which `hil.loop.simulate_tick` takes them."""
+        return self._world
 
     def run(self, host_fd: int, port_fd: int, lockstep: np.ndarray[Any, Any] | None = None) -> None:
         """Serve a pseudo-terminal until `stop`: on the real clock, or in lock-step with a core.

@@ -8,7 +8,7 @@ import numpy as np
 from numba.core import types
 
 from firmware_bridge.native import BOARD_OUTPUTS
-from hil.faults import FAULTS
+from hil.fault_record import FAULTS
 from hil.plant import PLANT, plant_pose, plant_view
 from kinematics.compiled import Array, array_of, kernel
 from telemetry.sample import MAX_AXES

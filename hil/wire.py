@@ -7,7 +7,7 @@ arrives 10 bit times later (start bit, eight data bits, stop bit). Times are the
 import numpy as np
 from numba.core import types
 
-from hil.faults import FAULTS
+from hil.fault_record import FAULTS
 from hil.noise import GOLDEN, mix, uniform
 from kinematics.compiled import Array, array_of, kernel
 
