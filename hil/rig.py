@@ -96,7 +96,7 @@ class Rig:
         paths = RunDir(run_dir)
         seed = config.rig.seed
         self.config = config
-        self.plant = Plant(config.arm.description, config.rig.plant, seed)
+        self.plant = Plant(config.arm.description, config.rig.plant, seed, config.remote_center)
         self._firmware = native.new_firmware(seed % 2**32)
         wall_offset_ns = time.time_ns() - time.monotonic_ns() if real_time else 0
         self.ring = create_ring(paths.truth, TRUTH, CAPACITY, epoch=time.time_ns(), wall_offset_ns=wall_offset_ns)
