@@ -37,7 +37,9 @@ __all__ = [
 SUBSTEP = FW_TICK_US * 1e-6  # s
 SETTLE = 0.5  # s, with brakes on, before the power comes
 JAM_FRICTION = 1e3  # N·m or N; more than any motor
-SHAFT_LINK = 4  # of arms whose mechanics keep a remote centre: their shaft turns with the fourth joint, about its z axis
+SHAFT_LINK = (
+    4  # of arms whose mechanics keep a remote centre: their shaft turns with the fourth joint, about its z axis
+)
 
 
 def _numbers(values: Any) -> str:  # noqa: ANN401
