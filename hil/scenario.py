@@ -40,7 +40,7 @@ __all__ = [
 Positive = Annotated[float, Meta(gt=0.0)]
 NotNegative = Annotated[float, Meta(ge=0.0)]
 Cycles = Annotated[int, Meta(ge=1)]
-Drawn = int | float | list[int] | list[float] | dict[str, Any] | str
+Drawn = int | float | list[float] | dict[str, Any] | str
 """A value, "any", a range [low, high], or { one_of = [...] }: drawn anew for every run."""
 
 
