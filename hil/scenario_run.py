@@ -438,5 +438,3 @@ def run_scenarios(
     for result in results:
         result.runs.sort(key=lambda run: run.index)
     return results
-
-
