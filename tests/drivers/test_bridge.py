@@ -38,6 +38,8 @@ def through_a_function_type(part, link, feedback):
     return part(link, feedback)
 
 
+KEY = bytes(range(16))
+
 # --- the contract ---------------------------------------------------------------------------------------------------
 
 
@@ -388,9 +390,6 @@ def test_a_device_that_restarts_is_reported_and_its_zeros_are_not_taken_for_posi
 # --- who stands between --------------------------------------------------------------------------------------------
 
 
-KEY = bytes(range(16))
-
-
 def test_a_command_changed_on_its_way_is_told_to_the_host_even_if_every_one_is(make_device, make_host):
     host = make_host(make_device(key=KEY), key=KEY)
     assert host.exchange(mode=Mode.OFF) == 1
@@ -572,6 +571,25 @@ def test_the_handshake_repeats_what_was_lost_and_skips_what_is_old(device, make_
     driver.close()
 
 
+def test_a_hello_that_was_heard_twice_does_not_spoil_the_handshake(make_device, make_axis_settings):
+    """Each opens a session; the answer that the host hears first is of one that is over."""
+    device = make_device(key=KEY)
+    hello = make_frame(MessageType.HELLO, np.uint32(PROTOCOL_HASH).tobytes())
+    heard = []
+
+    def answer(data: bytes) -> bytes:
+        heard.append(data)
+        reply = device.reply_to(data)
+        if len(heard) == 1:
+            device.reply_to(hello)
+        return reply
+
+    driver = BridgeDriver(device.path, make_axis_settings(), key=KEY)
+    assert device.serve_while(driver.open, answer=answer).n_axes == 7
+    assert len(heard) == 4
+    driver.close()
+
+
 def test_a_host_that_follows_a_dead_one_waits_for_the_watchdog(device, make_axis_settings):
     first = BridgeDriver(device.path, make_axis_settings())
     device.serve_while(first.open)
@@ -580,7 +598,8 @@ def test_a_host_that_follows_a_dead_one_waits_for_the_watchdog(device, make_axis
     c["n_axes"] = 7
     for sequence, mode in enumerate((Mode.OFF, Mode.ON), 1000):
         c["sequence"], c["mode"] = sequence, mode
-        device.reply_to(make_frame(MessageType.COMMAND, c.tobytes(), NO_KEY))
+        session = int(first.link["device_i8"][0, bridge.SESSION])
+        device.reply_to(make_frame(MessageType.COMMAND, c.tobytes(), NO_KEY, session))
     device.tick()
     assert device.outputs["power"][0] == 1
     bridge.close_port(first._port)  # it dies without a word
