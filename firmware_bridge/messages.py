@@ -389,13 +389,8 @@ def table() -> str:
                 offset = f"{first + field_offset(axis, field.name)} + {axis.itemsize} i"
                 rows.append((offset, f"`{field.name}` of axis i", field))
         if message.has_tag:
-            rows.append(
-                (
-                    "end",
-                    "`tag`",
-                    Field("tag", "u64", "", "SipHash-2-4 of the frame's bytes before it and the session's number"),
-                )
-            )
+            meaning = "SipHash-2-4 of the frame's bytes before it and the session's number"
+            rows.append(("end", "`tag`", Field("tag", "u64", "", meaning)))
         out += [
             f"| {offset} | {name} | {field.type} | {field.unit} | {field.meaning} |" for offset, name, field in rows
         ]
