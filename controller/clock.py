@@ -63,6 +63,7 @@ CLOCK = np.dtype(
         ("tick", "i8"),  # cycles begun
         ("deadline_ns", "i8"),  # when the present cycle was due
         ("overruns", "i8"),  # cycles that began more than a period late
+        ("skipped", "i8"),  # whole cycles left out before the present one
         ("stop", "i8"),  # set by the process: end the loop after a controlled stop
         ("granted", "i8"),  # lock-step: ticks left of the present grant
         ("grant", "i8"),  # lock-step: the grant they belong to
@@ -160,6 +161,7 @@ def wait_real(clock: Array, lockstep: Array, link: Array, ring: Array) -> int:
         pass  # EINTR: the deadline is absolute, so wait on
     now = now_real(clock)
     late = (now - c.deadline_ns) // c.period_ns
+    c.skipped = max(late, 0)
     if late > 0:
         c.overruns += 1
         c.deadline_ns += late * c.period_ns

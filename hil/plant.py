@@ -16,12 +16,13 @@ from numba import carray
 from numba.core import types
 from numba.extending import intrinsic
 
+from controller.config import RemoteCenterConfig
 from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US
 from hil.fault_record import FAULTS, HilError
 from hil.noise import GOLDEN, gaussian, mix, uniform
 from hil.plant_file import PlantError, PlantFile, check_sizes, load_plant
 from kinematics.compiled import Array, array_of, kernel
-from kinematics.description import Convention, DescriptionError, load_arm
+from kinematics.description import Convention, DescriptionError, Family, load_arm
 from telemetry.sample import MAX_AXES
 
 __all__ = [
@@ -36,6 +37,9 @@ __all__ = [
 SUBSTEP = FW_TICK_US * 1e-6  # s
 SETTLE = 0.5  # s, with brakes on, before the power comes
 JAM_FRICTION = 1e3  # N·m or N; more than any motor
+SHAFT_LINK = (
+    4  # of arms whose mechanics keep a remote centre: their shaft turns with the fourth joint, about its z axis
+)
 
 
 def _numbers(values: Any) -> str:  # noqa: ANN401
@@ -57,7 +61,7 @@ def _row(alpha: float, a: float, theta: float, d: float) -> Array:
 def make_mjcf(record: np.void, plant: PlantFile) -> str:
     """Return the MuJoCo model of a plant as MJCF.
 
-    Bodies 1 to n_axes are the links, their frames those of the DH table; the jaw turns about the last one's z axis.
+    Bodies 1 to n_axes are the links, their frames those of the DH table; a jaw turns about the last one's z axis.
     Bodies after them carry the actuators. Joints likewise: first the links', then the actuators'.
 
     Args:
@@ -97,8 +101,9 @@ def make_mjcf(record: np.void, plant: PlantFile) -> str:
             com = np.asarray(record["com"][i]) + plant.inertia.com_shift[i]
             inertia = factor * np.asarray(record["inertia"][i])
         else:
-            T, mass, com = np.eye(4), plant.inertia.jaw_mass, np.asarray(plant.inertia.jaw_com)
-            inertia = np.diag(plant.inertia.jaw_inertia)
+            jaw = plant.inertia
+            assert jaw.jaw_mass is not None  # by check_sizes
+            T, mass, com, inertia = np.eye(4), jaw.jaw_mass, np.asarray(jaw.jaw_com), np.diag(jaw.jaw_inertia)
         full = inertia[(0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)]
         xml.append(
             f'<body name="link_{i}" pos="{_numbers(T[:3, 3])}" quat="{_numbers(_quaternion(T[:3, :3]))}">'
@@ -161,6 +166,10 @@ PLANT = np.dtype(
         ("n_axes", "i8"),
         ("n_joints", "i8"),
         ("tip", "f8", (4, 4)),
+        ("shaft_link", "i8"),  # the body that the instrument's shaft is fixed to; 0: no shaft
+        ("shaft_point", "f8", (3,)),  # in its frame
+        ("shaft_direction", "f8", (3,)),
+        ("remote_center", "f8", (3,)),  # base frame, nominal; nan: none
         ("counts_per_unit", "f8", (MAX_AXES,)),
         ("effort_per_amp", "f8", (MAX_AXES,)),
         ("current_max", "f8", (MAX_AXES,)),
@@ -336,12 +345,19 @@ class Plant:
         arm: The name or path of the controller's description; it must have the axes of the plant's own arm.
         plant: The name or path of a plant file.
         seed: Draws the initial pose and the noise.
+        instrument: How an arm without a mechanical remote centre holds its instrument, and where its trocar is.
 
     Raises:
         PlantError: The plant file is absent, malformed, not of this arm, or gives no physical model.
     """
 
-    def __init__(self, arm: str, plant: str = "psm_classic", seed: int = 1) -> None:
+    def __init__(
+        self,
+        arm: str,
+        plant: str = "psm_classic",
+        seed: int = 1,
+        instrument: RemoteCenterConfig = RemoteCenterConfig(),
+    ) -> None:
         self.file, self.digest = load_plant(plant)
         # The body is its own file's: a controller with another model of the arm, a fitted one say, changes none of it.
         try:
@@ -366,6 +382,7 @@ class Plant:
         self.inputs["temperature"] = np.nan
         self.outputs = np.zeros(1, BOARD_OUTPUTS)
         self._fill(nominal, seed)
+        self._hold(nominal, instrument)
         self._settle(nominal)
 
     def _fill(self, nominal: np.void, seed: int) -> None:
@@ -393,6 +410,19 @@ class Plant:
         record["absolute_noise"][:n] = self.file.sensors.absolute_noise
         record["absolute_step"][:n] = self.file.sensors.absolute_step
         record["random"] = mix(np.uint64(seed))
+
+    def _hold(self, nominal: np.void, instrument: RemoteCenterConfig) -> None:
+        """Say where the instrument's shaft is, for the truth."""
+        record = self.record[0]
+        if nominal["family"] == Family.NONE:
+            tip = np.asarray(nominal["tip"])
+            direction = tip[:3, :3] @ instrument.shaft_direction
+            record["shaft_link"] = nominal["n_joints"]
+            record["shaft_point"] = tip[:3, :3] @ instrument.shaft_point + tip[:3, 3]
+            record["shaft_direction"] = direction / np.linalg.norm(direction)
+            record["remote_center"] = np.nan if instrument.point is None else instrument.point
+        elif nominal["n_joints"] >= SHAFT_LINK:
+            record["shaft_link"], record["shaft_direction"] = SHAFT_LINK, (0.0, 0.0, 1.0)
 
     def _settle(self, nominal: np.void) -> None:
         """Put the arm where somebody left it, let it come to rest on its brakes, and power the sensors up."""

@@ -31,13 +31,13 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Inertia(_Table, frozen=True, kw_only=True):
-    """What the links weigh, against the controller's model; one entry per row of the DH table."""
+    """What the links weigh, against the controller's model; one entry per row of the DH table. A jaw, if there is one."""
 
     mass_factor: Positive
     com_shift: list[Vector]
-    jaw_mass: Annotated[float, Meta(gt=0.0)]
-    jaw_com: Vector
-    jaw_inertia: Vector
+    jaw_mass: Annotated[float, Meta(gt=0.0)] | None = None
+    jaw_com: Vector | None = None
+    jaw_inertia: Vector | None = None
 
 
 class Geometry(_Table, frozen=True, kw_only=True):
@@ -141,8 +141,12 @@ def check_sizes(plant: PlantFile, n_joints: int, n_axes: int) -> None:
         n_axes: Its axes, the jaw included.
 
     Raises:
-        PlantError: A list is too short or too long.
+        PlantError: A list is too short or too long, or the jaw's mass is missing, or there without a jaw.
     """
+    for key in ("jaw_mass", "jaw_com", "jaw_inertia"):
+        if (getattr(plant.inertia, key) is None) == (n_axes > n_joints):
+            verb, remedy = ("lacks", "add it") if n_axes > n_joints else ("has", "its arm has no jaw: remove it")
+            raise PlantError(f"the plant of {plant.arm} {verb} inertia.{key}: {remedy}")
     for table in ("inertia", "geometry", "transmission", "actuators", "brakes", "sensors", "start"):
         values = getattr(plant, table)
         for key in values.__struct_fields__:

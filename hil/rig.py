@@ -96,7 +96,7 @@ class Rig:
             )
         seed = config.rig.seed
         self.config = config
-        self.plant = Plant(config.arm.description, config.rig.plant, seed)
+        self.plant = Plant(config.arm.description, config.rig.plant, seed, config.remote_center)
         self._firmware = native.new_firmware(seed % 2**32)
         wall_offset_ns = time.time_ns() - time.monotonic_ns() if real_time else 0
         if run_dir is None:

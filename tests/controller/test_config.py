@@ -48,7 +48,7 @@ MUTATIONS = [
     (r'^name = "PSM1"', "name = 5", ["arm.name", "5", "str"]),
     (r"^description = .*", 'description = "nonsuch"', ["arm.description", "nonsuch", "psm_classic"]),
     (r"^description = .*", 'description = "psm_classic:hook"', ["arm.description", "no tool is named 'hook'"]),
-    (r"^description = .*", 'description = "panda"', ["arm.description = 'panda'", "[actuators]", "kinematics only"]),
+    (r"^description = .*", 'description = "iiwa7"', ["arm.description = 'iiwa7'", "[actuators]", "kinematics only"]),
     (r"^description = .*", "", ["arm.description", "missing"]),
     (r"^period = .*", "period = 0.1", ["cycle.period", "0.1", "0.02"]),
     (r"^period = .*", "perod = 0.001", ["cycle.perod", "0.001", "period", "spelling"]),
