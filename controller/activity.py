@@ -62,8 +62,10 @@ CORE = np.dtype(
         ("watchdog", "f8"),  # s, of the motor controllers
         ("tool_expected", "i8"),  # identity of the instrument that must be there; -1: any
         ("pedal_required", "i8"),
+        ("brake_settle_cycles", "i8"),  # enabling: by then the brakes of an arm that was just on have closed
         ("brake_cycles", "i8"),  # enabling: so long the motors push against the brakes, each way
         ("brake_slip", "f8", (MAX_AXES,)),  # actuator space: what a brake may give way
+        ("release_settle_cycles", "i8"),  # enabling: by then the arm has come to rest on its motors
         ("pulse_cycles", "i8"),  # enabling: so long the push of the encoder test is, each way
         ("silent_cycles", "i8"),  # enabling: so long the watchdog is waited for
         # state

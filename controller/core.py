@@ -53,9 +53,11 @@ __all__ = ["CoreInfo", "make_driver", "make_state"]
 
 LOOK = 0.002  # s between looks for the rig
 ENABLE_TIMEOUT = 1.0  # s from asking for power to brakes released
-BRAKE_PUSH = 0.02  # s each way
-BRAKE_SLIP = 0.001  # of an axis's range: what a closed brake may give way
-ENCODER_PUSH = 0.01  # s each way
+BRAKE_SETTLE = 0.05  # s
+BRAKE_PUSH = 0.025  # s each way
+BRAKE_SLIP = 0.0003  # of an axis's range: what a closed brake may give way
+RELEASE_SETTLE = 0.04  # s
+ENCODER_PUSH = 0.02  # s each way
 SILENCE_MARGIN = 4  # cycles beyond the watchdog: the last command is under way when the silence begins
 STOP_TIMEOUT = 1.0  # s that a ramp to rest may take
 MOTION_PARTS = (walk, start, plan, plan_unsynchronised, evaluate, advance)
@@ -129,7 +131,9 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
     core["watchdog"] = config.driver.watchdog
     core["tool_expected"] = -1 if config.driver.tool is None else config.driver.tool
     core["pedal_required"] = config.pedal.required
+    core["brake_settle_cycles"] = round(BRAKE_SETTLE / period)
     core["brake_cycles"] = max(round(BRAKE_PUSH / period), 4)
+    core["release_settle_cycles"] = round(RELEASE_SETTLE / period)
     core["pulse_cycles"] = max(round(ENCODER_PUSH / period), 2)
     core["silent_cycles"] = math.ceil(config.driver.watchdog / period) + SILENCE_MARGIN
     core["brake_slip"] = BRAKE_SLIP * (a["actuator_position_max"] - a["actuator_position_min"])

@@ -41,7 +41,7 @@ class Step(IntEnum):
 BRAKE_PUSH = 0.5  # part of a motor's effort limit that its brake must hold
 SETTLED = 0.5  # the measured effort is averaged over the last part of a push
 MOTOR_TOLERANCE = 0.15  # of the effort limit, between the effort asked for and the measured one
-PULSE = 0.12  # part of a motor's effort limit that pushes in the encoder test
+PULSE = 0.2  # part of a motor's effort limit that pushes in the encoder test
 COUNTS_MIN = 4.0  # encoder counts that the push must show; noise is one
 REPLY_CYCLES = 50  # after the silence the motor controllers must have answered by then
 
@@ -150,11 +150,14 @@ def _push_brakes(core: Array, arm: Array, sample: Array, feedback: Array) -> int
 def _push_encoders(core: Array, arm: Array, feedback: Array) -> int:
     """Push every motor a little one way, then the other; return a code, or -1 at the end.
 
-    The joint servo holds meanwhile. Twice the turning point less start and end is the part of the motion that the
-    push made: what gravity or the servo add while it lasts falls out of the difference.
+    The joint servo holds meanwhile. The encoder must follow the push both there and back: with one that counts
+    backwards the servo drives the joint away from where it holds it, so both ways are looked at apart.
     """
     c, a, f = core[0], arm[0], feedback[0]
-    n, p = c.activity_cycles, c.pulse_cycles
+    n, p = c.activity_cycles - c.release_settle_cycles, c.pulse_cycles
+    if n <= 0:
+        _remember(core, feedback)
+        return _OK
     for i in range(a.n_axes):
         push = PULSE * _effort_limit(arm, i)
         c.test_effort[i] = push if n <= p else -push if n <= 2 * p else 0.0
@@ -163,7 +166,7 @@ def _push_encoders(core: Array, arm: Array, feedback: Array) -> int:
     if n < 2 * p + 2:
         return _OK
     for i in range(a.n_axes):
-        shown = 2.0 * c.test_turn[i] - c.test_from[i] - f.position[i]
+        shown = min(c.test_turn[i] - c.test_from[i], c.test_turn[i] - f.position[i])
         least = COUNTS_MIN / abs(a.counts_per_unit[i])
         if not shown >= least:
             note(core, i, shown, least)
@@ -207,7 +210,8 @@ def enable(core: Array, motion: Array, arm: Array, guard: Array, sample: Array, 
             _go(core, _BRAKED, _ST_BRAKED)
             c.mode = _M_BRAKED
     elif c.activity == _BRAKED:
-        if f.status & _S_POWERED and f.status & _S_BRAKED:
+        closed = c.activity_cycles > c.brake_settle_cycles  # after an arm that was on the brakes may still be closing
+        if f.status & _S_POWERED and f.status & _S_BRAKED and closed:
             _remember(core, feedback)
             _go(core, _BRAKES, _ST_BRAKES)
         elif late:
@@ -238,7 +242,6 @@ def enable(core: Array, motion: Array, arm: Array, guard: Array, sample: Array, 
         if f.status & _S_POWERED and f.status & _S_RELEASED and not f.status & _S_ENABLING:
             stand_at(motion, arm, s.measured_position)
             arm_guard(guard, motion[0].q)
-            _remember(core, feedback)
             _go(core, _SIGNS, _ST_ENCODERS)
         elif late:
             return _TIMEOUT

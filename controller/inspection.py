@@ -20,6 +20,8 @@ from telemetry.sample import SAMPLE, OperatingState
 __all__ = ["inspect", "inspect_line"]
 
 _OK, _LINK_ERROR, _POWER_LOST = int(Code.OK), int(Code.LINK_ERROR), int(Code.POWER_LOST)
+_RESIDUAL, _VELOCITY = int(Code.MOTION_RESIDUAL), int(Code.VELOCITY_LIMIT)
+_JUMP, _SIGN = int(Code.ENCODER_JUMP), int(Code.ENCODER_SIGN)
 _PEDAL_RELEASED, _TOOL_CHANGED = int(Code.PEDAL_RELEASED), int(Code.TOOL_CHANGED)
 _CLEARING, _PROVING = int(Activity.CLEARING), int(Activity.PROVING_WATCHDOG)
 _POWERING, _SIGNS = int(Activity.POWERING), int(Activity.TESTING_SIGNS)
@@ -108,6 +110,9 @@ def inspect(core: Array, guard: Array, motion: Array, sample: Array, feedback: A
     found = _worse(
         found, check_residual(guard, motion[0].q, s.measured_position, int(settled and not c.free)), core, guard
     )
+    opening = c.activity == _POWERING or c.activity == _SIGNS
+    if opening and (found == _RESIDUAL or found == _VELOCITY or found == _JUMP):
+        found = _SIGN  # the joint servo drives a joint away from where it holds it
     if powered and c.is_homed:
         found = _worse(found, check_remote_center(guard, s.remote_center_distance), core, guard)
     return int(found)

@@ -43,7 +43,7 @@ from firmware_bridge.messages import (
     wire_size,
 )
 from firmware_bridge.siphash import KEY_SIZE, key_words
-from kinematics.compiled import array_of, kernel
+from kinematics.compiled import array_of, kernel, prepare
 
 __all__ = ["AxisSettings", "BridgeDriver", "receive", "transmit"]
 
@@ -301,6 +301,7 @@ class BridgeDriver:
                 settings.
         """
         self.close()
+        prepare(seal_tagged, parse_frame, read_bytes, write_bytes, transmit)  # the device is not kept waiting
         self._port = open_port(self._path, self._baud)
         self._link[:] = np.zeros(1, dtype=LINK)
         self._link["fd"] = self._port.fd

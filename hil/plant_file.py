@@ -77,9 +77,24 @@ class Brakes(_Table, frozen=True, kw_only=True):
 
 
 class Motors(_Table, frozen=True, kw_only=True):
-    """Amplifiers."""
+    """Amplifiers and windings. A winding warms up by its losses against one thermal resistance, to the ambient."""
 
     current_noise: Annotated[float, Meta(ge=0.0)]
+    """A, standard deviation."""
+    current_rating: Positive | None = None
+    """A. What the board knows of its amplifiers and takes no larger limits than; left out: it knows nothing."""
+    resistance: Positive
+    """Ohm, of the windings."""
+    thermal_resistance: Positive
+    """K/W, from winding to ambient."""
+    thermal_time_constant: Annotated[float, Meta(gt=0.01, le=1e5)]
+    """s."""
+    ambient: Annotated[float, Meta(ge=-50.0, le=100.0)]
+    """Degrees Celsius."""
+    temperature_noise: Annotated[float, Meta(ge=0.0)]
+    """K, standard deviation of the sensors in the windings."""
+    temperature_step: Annotated[float, Meta(gt=0.0)]
+    """K, their resolution."""
 
 
 class Sensors(_Table, frozen=True, kw_only=True):
@@ -101,6 +116,8 @@ class PlantFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     title: str
     arm: str
+    tool: Annotated[int, Meta(ge=0, le=65535)] = 1
+    """Identity that the instrument's contact gives; 0: there is none."""
     inertia: Inertia
     geometry: Geometry
     transmission: Transmission
@@ -147,7 +164,7 @@ def check_sizes(plant: PlantFile, n_joints: int, n_axes: int) -> None:
         if (getattr(plant.inertia, key) is None) == (n_axes > n_joints):
             verb, remedy = ("lacks", "add it") if n_axes > n_joints else ("has", "its arm has no jaw: remove it")
             raise PlantError(f"the plant of {plant.arm} {verb} inertia.{key}: {remedy}")
-    for table in ("inertia", "geometry", "transmission", "actuators", "brakes", "sensors", "start"):
+    for table in ("inertia", "geometry", "transmission", "actuators", "brakes", "motors", "sensors", "start"):
         values = getattr(plant, table)
         for key in values.__struct_fields__:
             value = getattr(values, key)

@@ -67,7 +67,15 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What the arm does meanwhile; hil.scenario_motion has the kinds."""
 
     kind: Literal[
-        "hold", "joint_moves", "tip_circle", "tip_line", "servo_at_limits", "insertion", "joint_line", "homing", "enabling"
+        "hold",
+        "joint_moves",
+        "tip_circle",
+        "tip_line",
+        "servo_at_limits",
+        "insertion",
+        "joint_line",
+        "homing",
+        "enabling",
     ] = "joint_moves"
     duration: Positive = 1.0
     """s. The fault falls within."""
@@ -364,5 +372,3 @@ def _struct_at(key: str) -> type[msgspec.Struct]:
         if structs:
             struct = structs[0]
     return struct
-
-

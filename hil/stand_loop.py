@@ -20,7 +20,7 @@ from controller.clock import CLOCK, FINISH, LOCKSTEP, NOW, WAIT
 from controller.mailbox import CAPACITY, MAILBOX, MESSAGE
 from drivers.driver import LINK
 from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS
-from hil.faults import FAULTS
+from hil.fault_record import FAULTS
 from hil.loop import RIG, simulate_tick
 from hil.plant import PLANT
 from hil.truth import TRUTH
@@ -184,5 +184,3 @@ def finish_stand(clock: Array, lockstep: Array, link: Array, sample: Array) -> N
         c.granted = 0
     if (t.stop_states >> np.int64(s.state)) & 1:
         c.granted = 0
-
-

@@ -7,7 +7,7 @@ is that of the plant's geometry, not of the controller's model.
 import numpy as np
 from numba.core import types
 
-from firmware_bridge.native import BOARD_OUTPUTS
+from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS
 from hil.fault_record import FAULTS
 from hil.plant import PLANT, plant_pose, plant_view
 from kinematics.compiled import Array, array_of, kernel
@@ -29,7 +29,7 @@ TRUTH = np.dtype(
         ("power", "u4"),  # what the board drives: amplifiers on
         ("brakes_released", "u4"),  # the brakes are told to open
         ("brakes_open", "u4"),  # they are
-        ("estop_open", "u4"),
+        ("estop_open", "u4"),  # at least one of its contacts
         ("joint_position", "f8", (MAX_AXES,)),  # rad, m
         ("joint_velocity", "f8", (MAX_AXES,)),
         ("actuator_position", "f8", (MAX_AXES,)),
@@ -42,13 +42,16 @@ TRUTH = np.dtype(
         # m, from the instrument's axis to the nominal remote centre: the origin of the base frame or, of an arm whose
         # mechanics keep none, remote_center.point of the configuration (nan without)
         ("rcm_deviation", "f8"),
+        ("motor_temperature", "f8", (MAX_AXES,)),  # degrees Celsius, of the windings
+        ("pedal", "u4"),  # its contacts that say pressed: bit 0, bit 1
+        ("tool", "u4"),  # identity of the instrument that the board sees; 0: none
     ],
     align=True,
 )
 
 
-@kernel(types.void(array_of(PLANT), array_of(FAULTS), array_of(BOARD_OUTPUTS), array_of(TRUTH)))
-def record_truth(plant: Array, faults: Array, outputs: Array, truth: Array) -> None:
+@kernel(types.void(*(array_of(dtype) for dtype in (PLANT, FAULTS, BOARD_INPUTS, BOARD_OUTPUTS, TRUTH))))
+def record_truth(plant: Array, faults: Array, inputs: Array, outputs: Array, truth: Array) -> None:
     """Fill in everything but `tick` and `t_ns`."""
     p, t = plant[0], truth[0]
     n = p.n_axes
@@ -59,7 +62,9 @@ def record_truth(plant: Array, faults: Array, outputs: Array, truth: Array) -> N
     t.power = outputs[0].power
     t.brakes_released = outputs[0].brakes_released
     t.brakes_open = p.brakes_open
-    t.estop_open = faults[0].estop_open
+    t.estop_open = inputs[0].estop_open[0] | inputs[0].estop_open[1]
+    t.pedal = inputs[0].pedal[0] | inputs[0].pedal[1] << np.uint32(1)
+    t.tool = inputs[0].tool
     for j in range(n):
         t.joint_position[j] = qpos[j]
         t.joint_velocity[j] = qvel[j]
@@ -67,6 +72,7 @@ def record_truth(plant: Array, faults: Array, outputs: Array, truth: Array) -> N
         t.actuator_velocity[j] = qvel[n + j]
         t.motor_current[j] = p.current[j]
         t.motor_effort[j] = p.effort[j]
+        t.motor_temperature[j] = p.temperature[j]
     for i in range(4):
         for k in range(4):
             t.tip_pose[i, k] = p.tip_pose[i, k]
