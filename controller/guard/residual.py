@@ -24,6 +24,7 @@ WINDOW = 8  # cycles
 UNSEEN_MAX = 2  # replies in a row that may be missed
 RECOVERY_TIME = 0.01  # s in which the model makes up for a small error
 LAG_DECAY = 0.97  # per cycle: the joint's lag may outlast its model's
+LAG_MARGIN = 2.0  # the residual may exceed its limit by so many times what the model lags within the window
 
 _OK, _RESIDUAL = int(Code.OK), int(Code.MOTION_RESIDUAL)
 _GUARD, _VECTOR, _i8, _f8 = array_of(GUARD), types.float64[:], types.int64, types.float64
@@ -49,7 +50,7 @@ def _follow(guard: Array, i: int, velocity: float) -> None:
     behind = velocity - model
     g.model_velocity[i] = model
     g.model_error[i] = error + behind * g.period
-    g.model_lag[i] = max(LAG_DECAY * g.model_lag[i], abs(behind) * WINDOW * g.period)
+    g.model_lag[i] = max(LAG_DECAY * g.model_lag[i], LAG_MARGIN * abs(behind) * WINDOW * g.period)
 
 
 @kernel(_i8(_GUARD, _VECTOR, _VECTOR, _i8))

@@ -12,7 +12,7 @@ from telemetry.sample import MAX_AXES
 __all__ = ["fill_guard"]
 
 GAIN_MARGIN = 4.0  # of the configured gains: what a law may use
-LAG_ACCELERATION = 8.0  # of the joints' acceleration limits: what they surely reach when a raw stream steps
+LAG_ACCELERATION = 4.0  # of the joints' acceleration limits: what they surely reach when a raw stream steps
 COUNTS = 2.0  # by which a position may be wrong
 DIGITS = 2.0**-22  # part of a position by which its 32-bit form may be wrong
 

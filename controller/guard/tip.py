@@ -81,7 +81,7 @@ def wall_distance(guard: Array, point: Array) -> float:
 
 @kernel(types.void(_GUARD, _VECTOR))
 def keep_tip(guard: Array, sent: Array) -> None:
-    """Remember the tip, (3,), of the command that was sent, where it is another one than `check_tip` was asked about."""
+    """Remember the tip, (3,), of what was sent, where that is another command than `check_tip` was asked about."""
     g = guard[0]
     g.tip_known = 1
     for j in range(3):
@@ -138,7 +138,7 @@ def check_tip(guard: Array, commanded: Array, measured: Array) -> int:
 def check_remote_center(guard: Array, distance: float) -> int:
     """Return 0, or that the shaft is off the remote centre, or has left it.
 
-    That it is off is told once, and again when it goes a quarter of that bound further: the arm must be able to go back.
+    That it is off is told once, and again when it goes a quarter of that bound further: the arm must be able to return.
 
     Args:
         guard: GUARD, (1,).
