@@ -32,11 +32,13 @@ from controller.catalogue import CATALOGUE, Code
 from controller.clock import CLOCK
 from controller.commands import COMMANDS, Arguments, Empty
 from controller.config import Config, check_config
-from controller.core import MOTION_PARTS, make_driver, make_law, make_state
+from controller.core import MOTION_PARTS, make_driver, make_state
 from controller.cycle import run
 from controller.exchange import write_message
+from controller.laws.compile import compile_law
 from controller.laws.parameters import SHARED
 from controller.mailbox import MAILBOX, MESSAGE
+from drivers.bridge import receive, transmit
 from drivers.driver import DeviceInfo
 from firmware_bridge import native
 
@@ -131,11 +133,12 @@ class Stand:
 
     def _connect(self, config: Config) -> None:
         kernels = kernels_of(self.arm)
-        law = make_law(config, self.arm)
+        law = compile_law(config.law.name, config.law.parameters, budget=config.law_budget)
         state = make_state(config, self.arm)
         shared = np.zeros(1, SHARED)
         shared["parameters"] = law.vector
         motion_parts = {part.__name__: part for part in MOTION_PARTS}
+        prepare(run, simulate_alone, transmit, receive)  # before a device waits for an answer
         with tempfile.TemporaryDirectory(prefix="trocar-stand-") as folder:
             self._driver = make_driver(config, self.arm, str(Path(folder, "port")))
             self.device = self._shake_hands(Path(folder, "port"))
@@ -163,7 +166,6 @@ class Stand:
         }
         self._arguments = [values[name] for name in inspect.signature(run.py_func).parameters]  # type: ignore[attr-defined]
         self._state = state
-        prepare(run, simulate_alone)
         stand = self._stand[0]
         for name, record in zip(WORLD, self.rig.world, strict=True):
             stand[name] = record.ctypes.data
