@@ -23,6 +23,7 @@ from controller.activity import CORE
 from controller.clock import CLOCK, LOCKSTEP
 from controller.config import Config
 from controller.cycle import run
+from controller.device_check import check_device
 from controller.errors import LawError
 from controller.guard import GUARD, JOINT_COMMAND
 from controller.laws.compile import Law, compile_law, try_law
@@ -203,6 +204,7 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
         sleep(LOOK)
     device = driver.open()
     try:
+        check_device(config, arm, device)
         arguments = [*pluggable, state["arm"], state["gains"], arm.record, state["law_state"], shared]
         arguments += [state["law_sample"], state["law_command"]]
         arguments += [time, barrier, driver.link, ring.header, ring.slots]

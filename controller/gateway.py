@@ -101,6 +101,7 @@ class Gateway:
         self.counters = {"requests": 0, "malformed": 0, "refused": 0}
         self._run_dir = run_dir
         self._config = config
+        self._arm = load_arm(config.arm.description)
         self._epoch = epoch
         self._telemetry = telemetry
         self._now = now
@@ -349,7 +350,9 @@ class Gateway:
         if holder is not None:
             lease = Holder(name=holder.name, pid=holder.pid, user=holder.user, silent=now - self.lease.heard)
         counters = self.counters | {"samples_lost": self.link.samples_lost}
-        return make_status(self._run_dir, self._config, self.link, epoch=self._epoch, lease=lease, counters=counters)
+        return make_status(
+            self._run_dir, self._config, self._arm, self.link, epoch=self._epoch, lease=lease, counters=counters
+        )
 
 
 def make_publisher(run_dir: RunDir, config: Config, *, lockstep: bool) -> Publisher:

@@ -96,6 +96,9 @@ class Waiting:
                     code=finish.code,
                     sequence=finish.sequence,
                     state=finish.state,
+                    axis=finish.axis,
+                    value=finish.value,
+                    bound=finish.bound,
                 )
             verdict = link.outcomes.verdict(self.command)
             if verdict is not None and verdict.code:

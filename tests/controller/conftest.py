@@ -45,6 +45,7 @@ class FakeCore:
         self.ends: dict[int, tuple[MotionStatus, int]] = {}
         self.messages: list[np.ndarray[Any, Any]] = []
         self.sample = np.zeros(1, SAMPLE)
+        self.sample["fault_axis"] = -1
         self.sample["setpoint_pose"] = self.sample["measured_pose"] = np.eye(4)
         self._left = 0
         self._operation = 0
