@@ -46,6 +46,7 @@ __all__ = [
 LAWS = ("joint_pd", *BUILT_IN)
 """Those that come with Trocar."""
 
+Temperature = Annotated[float, Meta(ge=0.0, le=150.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 Point = tuple[float, float, float]
 
@@ -62,7 +63,7 @@ class ArmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class DriverConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the motor controllers are reached."""
 
-    kind: str = "bridge"
+    kind: Literal["bridge"] = "bridge"
     port: str = ""
     """A serial device; left out where a [rig] provides one."""
     baud: Annotated[int, Meta(ge=9600, le=12_000_000)] = 4_000_000
@@ -84,7 +85,7 @@ class CycleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     period: Annotated[float, Meta(ge=0.0005, le=0.02)] = 0.001
     feedback_timeout: Annotated[float, Meta(ge=0.001, le=1.0)] = 0.003
     """s. Fresh feedback must come at least so often."""
-    cpu: int = -1
+    cpu: Annotated[int, Meta(ge=-1)] = -1
     """Which CPU it runs on; -1: the last one of those allowed."""
     priority: Annotated[int, Meta(ge=0, le=98)] = 80
     """SCHED_FIFO priority, where permitted; 0: ordinary scheduling."""
@@ -144,9 +145,9 @@ class GuardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """rad or m by which commanded and observed motion may differ within 8 cycles; left out: not watched."""
     sensor_difference: list[Positive] | None = None
     """rad or m between an encoder and the second sensor of its actuator, smoothed; left out: not watched."""
-    temperature_warn: float = 60.0
+    temperature_warn: Temperature = 60.0
     """Degrees Celsius."""
-    temperature_max: float = 65.0
+    temperature_max: Temperature = 65.0
     """Degrees Celsius; warmer is a fault."""
     late_cycles: Annotated[int, Meta(ge=1, le=1000)] = 3
     """So many late cycles within 100 are a fault."""
@@ -519,7 +520,7 @@ def read_config(name_or_path: str | Path) -> tuple[str, str]:
 def _explain(source: str, data: dict[str, Any], error: msgspec.ValidationError) -> ConfigError:
     """Return msgspec's complaint in words that name key and value."""
     what, _, path = str(error).partition(" - at `")
-    key = path.rstrip("`").removeprefix("$").lstrip(".")
+    key = _with_index(data, path.rstrip("`").removeprefix("$").lstrip("."))
     unknown = re.fullmatch(r"Object contains unknown field `(.+)`", what)
     missing = re.fullmatch(r"Object missing required field `(.+)`", what)
     if unknown or missing:
@@ -540,8 +541,37 @@ def _explain(source: str, data: dict[str, Any], error: msgspec.ValidationError) 
 
 def _struct_at(key: str) -> type[msgspec.Struct]:
     """Return the Struct of a section, or Config for the file itself."""
-    section = get_type_hints(Config).get(key, Config)
+    section = _type_at(key)
     return next(part for part in (section, *get_args(section)) if isinstance(part, type))
+
+
+def _type_at(key: str) -> Any:  # noqa: ANN401
+    """Return the type that a key such as `guard.volume[0]` must have."""
+    kind: Any = Config
+    for part in re.findall(r"[^.\[\]]+", key):
+        struct = next((arg for arg in (kind, *get_args(kind)) if hasattr(arg, "__struct_fields__")), None)
+        if struct is not None:
+            kind = get_type_hints(struct, include_extras=True)[part]
+        else:  # an entry of a list, also of one that may be left out
+            kind = get_args(next((arg for arg in get_args(kind) if get_args(arg)), kind))[-1]
+    return kind
+
+
+def _with_index(data: dict[str, Any], key: str) -> str:
+    """Return a key with the entry of the list or table that is wrong: msgspec writes `law.kp[...]`."""
+    place, dots, rest = key.partition("[...]")
+    entries = _value_at(data, place)
+    if not dots or not isinstance(entries, (list, dict)):
+        return key
+    named = {f"{place}[{i}]": entry for i, entry in enumerate(entries)}
+    if isinstance(entries, dict):
+        named = {f"{place}.{name}": entry for name, entry in entries.items()}
+    for full, entry in named.items():
+        try:
+            msgspec.convert(entry, _type_at(full))
+        except msgspec.ValidationError:
+            return full + rest
+    return key
 
 
 def _value_at(data: Any, key: str) -> Any:  # noqa: ANN401

@@ -90,14 +90,14 @@ def check_seal(source: str, data: dict[str, Any], files: dict[str, str]) -> None
     when = f"since it was sealed on {seal.date} by {seal.by}"
     undo = f"Undo that, or {REMEDY} {source}"
     now = dict(leaves(data))
+    for key, digest in seal.keys.items():
+        if key not in now:
+            raise ConfigError(f"{source}: {key} was removed {when}. {undo}.")
+        if digest != _digest(key, now[key]):
+            raise ConfigError(f"{source}: {key} = {now[key]!r} was changed {when}. {undo}.")
     for key, value in now.items():
         if key not in seal.keys:
             raise ConfigError(f"{source}: {key} = {value!r} was added {when}. {undo}.")
-        if seal.keys[key] != _digest(key, value):
-            raise ConfigError(f"{source}: {key} = {value!r} was changed {when}. {undo}.")
-    for key in seal.keys:
-        if key not in now:
-            raise ConfigError(f"{source}: {key} was removed {when}. {undo}.")
     for key in sorted(seal.files.keys() | files.keys()):
         if seal.files.get(key) != files.get(key):
             raise ConfigError(
@@ -105,7 +105,7 @@ def check_seal(source: str, data: dict[str, Any], files: dict[str, str]) -> None
                 f"{files.get(key, 'absent')}, sealed was {seal.files.get(key, 'none')}. {undo}."
             )
     if seal.whole != _whole(seal.date, seal.by, seal.keys, seal.files):
-        raise ConfigError(f"{source}: [seal] itself was changed (seal.date, seal.by, seal.keys or seal.files). {undo}.")
+        raise ConfigError(f"{source}: [seal] itself was changed (seal.date, by, whole, keys or files). {undo}.")
 
 
 def sealed_text(source: str, text: str, files: dict[str, str], *, by: str) -> str:

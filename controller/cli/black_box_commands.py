@@ -384,25 +384,24 @@ def _left_out(entries: list[dict[str, Any]]) -> str:
 def _show_axes(console: "Console", recording: "Recording") -> None:
     from rich.table import Table
 
-    console.print(f"\n[bold]Axes[/] at t = 0; the most within {AROUND * 1e3:g} ms of it; afterwards")
+    near = f"the most within {AROUND * 1e3:g} ms of it"
+    console.print(f"\n[bold]Axes[/]: position and velocity at t = 0; off the set-point and effort, {near}; afterwards")
     table = Table(box=None, padding=(0, 1))
     table.add_column("axis", no_wrap=True)
-    titles = ("position", "off set-point", "at most", "velocity", "effort", "at most", "moved after", "at rest after")
+    titles = ("position", "off by", "velocity", "effort", "moved on", "rests")
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for axis in _axes(recording):
         linear = axis["kind"] == "prismatic"
-        scale, unit, effort = (1e3, "mm", "N") if linear else (1.0, "rad", "N·m")
+        scale, digits, unit, effort = (1e3, 2, "mm", "N") if linear else (1.0, 4, "rad", "N·m")
         rest = "moves on" if axis["rest_after"] is None else f"{axis['rest_after'] * 1e3:.0f} ms"
         table.add_row(
             axis["axis"],
-            f"{axis['position'] * scale:.4f} {unit}",
-            f"{axis['error'] * scale:+.4f}",
-            f"{axis['error_max'] * scale:.4f}",
-            f"{axis['velocity'] * scale:+.3f} {unit}/s",
-            f"{axis['effort']:+.3f} {effort}",
-            f"{axis['effort_max']:.3f}",
-            f"{axis['moved_after'] * scale:+.4f} {unit}",
+            f"{axis['position'] * scale:.{digits}f} {unit}",
+            f"{axis['error_max'] * scale:.{digits}f}",
+            f"{axis['velocity'] * scale:+.{digits - 1}f} {unit}/s",
+            f"{axis['effort_max']:.3f} {effort}",
+            f"{axis['moved_after'] * scale:+.{digits}f}",
             rest,
         )
     console.print(table)
