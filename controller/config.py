@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -552,8 +552,9 @@ def _type_at(key: str) -> Any:  # noqa: ANN401
         struct = next((arg for arg in (kind, *get_args(kind)) if hasattr(arg, "__struct_fields__")), None)
         if struct is not None:
             kind = get_type_hints(struct, include_extras=True)[part]
-        else:  # an entry of a list, also of one that may be left out
-            kind = get_args(next((arg for arg in get_args(kind) if get_args(arg)), kind))[-1]
+        else:  # an entry of a list or table, also of one that may be left out
+            several = (arg for arg in (kind, *get_args(kind)) if get_origin(arg) in (list, tuple, dict))
+            kind = get_args(next(several))[-1]
     return kind
 
 
