@@ -549,12 +549,12 @@ def _type_at(key: str) -> Any:  # noqa: ANN401
     """Return the type that a key such as `guard.volume[0]` must have."""
     kind: Any = Config
     for part in re.findall(r"[^.\[\]]+", key):
-        struct = next((arg for arg in (kind, *get_args(kind)) if hasattr(arg, "__struct_fields__")), None)
-        if struct is not None:
+        several = [arg for arg in (kind, *get_args(kind)) if get_origin(arg) in (list, tuple, dict)]
+        if several:  # an entry of a list or table, also of one that may be left out
+            kind = get_args(several[0])[-1]
+        else:
+            struct = next(arg for arg in (kind, *get_args(kind)) if hasattr(arg, "__struct_fields__"))
             kind = get_type_hints(struct, include_extras=True)[part]
-        else:  # an entry of a list or table, also of one that may be left out
-            several = (arg for arg in (kind, *get_args(kind)) if get_origin(arg) in (list, tuple, dict))
-            kind = get_args(next(several))[-1]
     return kind
 
 

@@ -450,3 +450,16 @@ def test_the_keys_path_is_taken_from_the_files_own_folder(folder, monkeypatch):
     sealed(folder, WHOLE)
     monkeypatch.chdir("/")
     assert load_config(folder / "arm.toml").driver.key_file == str(folder / "arm.key")
+
+
+def test_an_unknown_or_missing_key_of_a_volume_is_refused_by_its_number(folder):
+    for change, said in (
+        ({"centre": [0.0] * 3}, "guard.volume[1].centre"),
+        ({"shape": "box"}, "guard.volume[1].center"),
+    ):
+        data = copy.deepcopy(WHOLE)
+        volumes = data["guard"]["volume"]
+        volumes[1] = {"shape": "sphere", **change} if "shape" in change else volumes[1] | change
+        message = refused(written(folder, data))
+        assert said in message
+        assert "law" not in message.partition("Allowed here")[2]
