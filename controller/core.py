@@ -24,6 +24,7 @@ from controller.activity import CORE
 from controller.clock import CLOCK, LOCKSTEP
 from controller.config import Config
 from controller.cycle import run
+from controller.device_check import check_device
 from controller.errors import LawError
 from controller.guard.records import GUARD, JOINT_COMMAND
 from controller.guard.settings import fill_guard
@@ -215,6 +216,7 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
         sleep(LOOK)
     device = driver.open()
     try:
+        check_device(config, arm, device)
         arguments = [*pluggable, state["arm"], state["gains"], arm.record, state["law_state"], shared]
         arguments += [state["law_sample"], state["law_command"]]
         arguments += [time, barrier, driver.link, ring.header, ring.slots]

@@ -12,7 +12,10 @@ from typer.core import TyperGroup
 
 from controller.cli import (
     arm_commands,
+    black_box_commands,
+    config_commands,
     daemon_commands,
+    explain_command,
     identify_commands,
     kinematics_commands,
     law_commands,
@@ -66,9 +69,12 @@ def _options(
 
 for _module in (
     daemon_commands,
+    config_commands,
     arm_commands,
     law_commands,
+    explain_command,
     recording_commands,
+    black_box_commands,
     identify_commands,
     watch,
     kinematics_commands,
