@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from controller.cli import (
     arm_commands,
     daemon_commands,
+    doctor_commands,
     identify_commands,
     kinematics_commands,
     law_commands,
@@ -72,6 +73,7 @@ for _module in (
     identify_commands,
     watch,
     kinematics_commands,
+    doctor_commands,
 ):
     _module.register(app)
 
