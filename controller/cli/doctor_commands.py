@@ -34,7 +34,7 @@ def doctor(
     port: Annotated[
         str | None,
         typer.Option(
-            "--port", "-p", metavar="DEVICE", help="Measure this serial port too: it is only asked who it is."
+            "--port", "-p", metavar="DEVICE", help="Measure this serial port too; a device is only asked who it is."
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -19,9 +19,11 @@ from controller.doctor.rules import (
     worst,
 )
 from controller.doctor.wakeup import WakeupMeter, tail_of
+from kinematics.compiled import Array
 
 __all__ = ["Report", "examine"]
 
+BELOW_CORE = 10  # SCHED_FIFO priority of an emulated arm below the core's
 PTY_PART = 0.1  # of the time of one measurement of wake-ups that a round trip is measured for
 
 Progress = Callable[[str, float], None]
@@ -80,13 +82,21 @@ def examine(
         checks.append(check_steal)
         yield check_steal
 
-    name = "pseudo-terminal"
-    times = measure_pty(PTY_PART * seconds, lambda part: progress(name, part))
-    checks.append(judge_round_trip(name, tail_of(times), period=period, feedback_timeout=cycle.feedback_timeout))
-    yield checks[-1]
-    if port is not None:
-        times, who = measure_port(port, driver.baud, PTY_PART * seconds, lambda part: progress(port, part))
-        name = f"{port}, {who}"
+    trips: list[tuple[str, Array]] = []
+
+    def over_pty() -> None:
+        trips.append(("pseudo-terminal", measure_pty(PTY_PART * seconds, priority=cycle.priority - BELOW_CORE)))
+
+    def over_port() -> None:
+        assert port is not None
+        times, who = measure_port(port, driver.baud, PTY_PART * seconds)
+        trips.append((f"{port}, {who}", times))
+
+    for over, where in ((over_pty, "pseudo-terminal"), (over_port, port)):
+        if where is None:
+            continue
+        meter.run(over, PTY_PART * seconds, lambda part, where=where: progress(where, part))  # type: ignore[misc]
+        name, times = trips[-1]
         checks.append(judge_round_trip(name, tail_of(times), period=period, feedback_timeout=cycle.feedback_timeout))
         yield checks[-1]
 

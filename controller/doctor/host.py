@@ -15,6 +15,9 @@ FLAG = re.compile(r"^flags\s*:.*\bhypervisor\b", re.MULTILINE)
 HZ = re.compile(r"^CONFIG_HZ=(\d+)", re.MULTILINE)
 
 
+LATENCY_TIMERS = "sys/bus/usb-serial/devices/*/latency_timer"
+
+
 class Swap(NamedTuple):
     """Bytes of swap space."""
 
@@ -84,10 +87,7 @@ def read_host(root: Path = Path("/")) -> Host:
         groups=_groups(),
         swap=_swap(root),
         shared_memory=_free(root / "dev/shm"),
-        latency_timers={
-            path.parent.name: int(_text(path))
-            for path in sorted(root.glob("sys/bus/usb-serial/devices/*/latency_timer"))
-        },
+        latency_timers={path.parent.name: int(_text(path)) for path in sorted(root.glob(LATENCY_TIMERS))},
     )
 
 
@@ -116,7 +116,7 @@ def _hz(root: Path) -> int | None:
 def _hypervisor(root: Path) -> str:
     name = _text(root / "sys/class/dmi/id/sys_vendor") or _text(root / "sys/hypervisor/type")
     if FLAG.search(_text(root / "proc/cpuinfo")):
-        return name or "unnamed"
+        return name or "of an unnamed hypervisor"
     return _text(root / "sys/hypervisor/type")
 
 

@@ -1,9 +1,10 @@
-"""What keeps a machine busy while its wake-ups are measured: `python -m controller.doctor.load KIND PARENT`.
+"""What keeps a machine busy while its wake-ups are measured: `python -m controller.doctor.load KIND PARENT CPU PRIORITY`.
 
 Each kind is a process of its own, at ordinary priority, and ends with its parent however that ends. None leaves a file
 behind: the one that the disk is kept busy with has no name.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -28,12 +29,15 @@ class Load:
         kinds: Which, of KINDS; one process each.
         cpu: Only on this CPU; -1: on any.
         stdin: A descriptor that they get as theirs.
+        priority: SCHED_FIFO, where permitted; 0: ordinary scheduling.
     """
 
-    def __init__(self, kinds: tuple[str, ...], *, cpu: int = -1, stdin: int = subprocess.DEVNULL) -> None:
+    def __init__(
+        self, kinds: tuple[str, ...], *, cpu: int = -1, stdin: int = subprocess.DEVNULL, priority: int = 0
+    ) -> None:
         self.kinds = kinds
-        self.cpu = cpu
         self._stdin = stdin
+        self._settings = [str(os.getpid()), str(cpu), str(priority)]
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -41,7 +45,7 @@ class Load:
             for kind in self.kinds:
                 self._processes.append(
                     subprocess.Popen(
-                        [sys.executable, "-m", "controller.doctor.load", kind, str(os.getpid()), str(self.cpu)],
+                        [sys.executable, "-m", "controller.doctor.load", kind, *self._settings],
                         stdin=self._stdin,
                         start_new_session=True,  # a terminal's Ctrl-C is for the doctor, which ends them
                     )
@@ -132,10 +136,13 @@ def _die_with(parent: int) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Load this machine until killed."""
-    kind, parent, cpu = sys.argv[1:] if arguments is None else arguments
+    kind, parent, cpu, priority = sys.argv[1:] if arguments is None else arguments
     _die_with(int(parent))
     if int(cpu) >= 0:
         os.sched_setaffinity(0, {int(cpu)})
+    if int(priority) > 0:
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(int(priority)))
     KINDS[kind]()
     return 0
 

@@ -1,4 +1,4 @@
-"""How long a serial line takes there and back: over a pseudo-terminal, or a real port with a device or a plug behind it.
+"""How long a serial line takes there and back: over a pseudo-terminal, or a port with a device or a plug behind it.
 
 A real port is only ever sent HELLO, which asks a device who it is: nothing is configured and nothing gets power.
 """
@@ -27,26 +27,29 @@ START_TIMEOUT = 20.0  # s
 MAX_FRAME = 1024
 
 
-def measure_pty(seconds: float, progress: Callable[[float], None] = lambda _part: None) -> Array:
-    """Return the round trips of 64 bytes to another process over a pseudo-terminal, (n,), s."""
+def measure_pty(seconds: float, *, priority: int = 0) -> Array:
+    """Return the round trips of 64 bytes to another process over a pseudo-terminal, (n,), s.
+
+    Args:
+        seconds: For how long.
+        priority: The other process's SCHED_FIFO priority, where permitted; 0: ordinary.
+    """
     far, near = os.openpty()
     try:
         tty.setraw(far)
         tty.setraw(near)
         data = bytes(range(1, FRAME + 1))
-        with Load(("echo",), stdin=far):
+        with Load(("echo",), stdin=far, priority=priority):
             os.write(near, data[:1])
             select.select([near], [], [], START_TIMEOUT)  # it has started
             os.read(near, 1)
-            return _trips(near, data, lambda received: len(received) >= FRAME, seconds, progress)
+            return _trips(near, data, lambda received: len(received) >= FRAME, seconds)
     finally:
         os.close(far)
         os.close(near)
 
 
-def measure_port(
-    path: str, baud: int, seconds: float, progress: Callable[[float], None] = lambda _part: None
-) -> tuple[Array, str]:
+def measure_port(path: str, baud: int, seconds: float) -> tuple[Array, str]:
     """Return the round trips of HELLO over a real port, (n,), s, and who answered.
 
     Raises:
@@ -58,12 +61,12 @@ def measure_port(
         answer = _first_answer(port.fd, hello)
         if answer is None:
             raise DriverError(
-                f"nothing came back from {path} at {baud} baud within {ANSWER_TIMEOUT:g} s: check the device's power and "
-                "driver.baud, or join TX and RX with a plug to measure the port alone"
+                f"nothing came back from {path} at {baud} baud within {ANSWER_TIMEOUT:g} s: check the device's power "
+                "and driver.baud, or join TX and RX with a plug to measure the port alone"
             )
         who = "a plug that joins TX and RX" if answer == MessageType.HELLO else "the device"
         wanted = int(answer)
-        return _trips(port.fd, hello, lambda received: wanted in _messages(received), seconds, progress), who
+        return _trips(port.fd, hello, lambda received: wanted in _messages(received), seconds), who
     finally:
         close_port(port)
 
@@ -92,9 +95,7 @@ def _messages(received: bytes) -> list[int]:
     return kinds
 
 
-def _trips(
-    fd: int, data: bytes, is_whole: Callable[[bytes], bool], seconds: float, progress: Callable[[float], None]
-) -> Array:
+def _trips(fd: int, data: bytes, is_whole: Callable[[bytes], bool], seconds: float) -> Array:
     count = max(10, round(seconds * TRIPS_PER_SECOND))
     times = np.zeros(count)
     begun = time.monotonic()
@@ -107,8 +108,6 @@ def _trips(
                 raise DriverError(f"the answer {k + 1} of {count} did not come within {ANSWER_TIMEOUT:g} s")
             received += os.read(fd, MAX_FRAME)
         times[k] = (time.perf_counter_ns() - begin) * 1e-9
-        if k % 25 == 0:
-            progress(k / count)
         next_ = begun + (k + 1) / TRIPS_PER_SECOND
         time.sleep(max(0.0, next_ - time.monotonic()))
     return times

@@ -113,8 +113,8 @@ def judge_wakeups(name: str, tail: Tail, *, period: float, watchdog: float, sche
     remedy = ""
     if verdict is not Verdict.FIT:
         remedy = (
-            "a PREEMPT_RT kernel on real hardware, a CPU of the cycle's own (isolcpus=N on the kernel's command line and "
-            "cycle.cpu = N), and the lines below"
+            "a PREEMPT_RT kernel on real hardware, a CPU of the cycle's own (isolcpus=N on the kernel's command line "
+            "and cycle.cpu = N), and what the other lines name"
         )
     if verdict is Verdict.UNFIT:
         remedy += f"; until then set driver.watchdog = {kept:g} and know that the arm moves on for so long"
@@ -122,7 +122,7 @@ def judge_wakeups(name: str, tail: Tail, *, period: float, watchdog: float, sche
         name=name,
         verdict=verdict,
         found=f"median {_us(tail.median)}, p99 {_us(tail.p99)}, p99.9 {_us(tail.p999)}, max {_us(tail.max)}",
-        meaning=f"keeps a watchdog of {kept * 1e3:.0f} ms ({scheduler}, {tail.count} wake-ups)",
+        meaning=f"keeps a watchdog of {kept * 1e3:.0f} ms ({scheduler}, {tail.n} wake-ups)",
         remedy=remedy,
         values={**tail._asdict(), "watchdog": kept},
     )
@@ -135,8 +135,8 @@ def judge_round_trip(name: str, tail: Tail, *, period: float, feedback_timeout: 
         verdict = Verdict.FIT if tail.p99 < period else Verdict.TOLERABLE
     meaning = {
         Verdict.FIT: "the answer to a command is there at the next cycle",
-        Verdict.TOLERABLE: f"the answer to a command comes a cycle late or more; within {feedback_timeout * 1e3:g} ms",
-        Verdict.UNFIT: f"cycle.feedback_timeout of {feedback_timeout * 1e3:g} ms is not kept: FEEDBACK_LOST would stop it",
+        Verdict.TOLERABLE: f"the answer to a command comes a cycle late or more; in {feedback_timeout * 1e3:g} ms",
+        Verdict.UNFIT: f"cycle.feedback_timeout = {feedback_timeout:g} is not kept: FEEDBACK_LOST stops the arm",
     }[verdict]
     return Check(
         name=name,
@@ -181,7 +181,7 @@ def judge_host(host: Host, *, watchdog: float, scheduler: str, needs_serial: boo
             Check(
                 name="hardware",
                 verdict=Verdict.TOLERABLE if watchdog >= VIRTUAL_PAUSE else Verdict.UNFIT,
-                found=f"a virtual machine ({host.hypervisor})",
+                found=f"a virtual machine, {host.hypervisor}",
                 meaning=f"its hypervisor may take the CPU away for {VIRTUAL_PAUSE * 1e3:.0f} ms, whatever was measured",
                 remedy="real hardware for a real arm; for an emulated one a longer driver.watchdog or lock-step",
             )
@@ -216,9 +216,8 @@ def _own_cpu(host: Host) -> Check:
         remedy = "a machine with two CPUs or more"
     elif not host.isolated:
         verdict, meaning = Verdict.TOLERABLE, "ordinary processes and interrupts may run on the cycle's CPU"
-        remedy = (
-            f"isolcpus={host.cpus[-1]} nohz_full={host.cpus[-1]} rcu_nocbs={host.cpus[-1]} on the kernel's command line"
-        )
+        own = host.cpus[-1]
+        remedy = f"isolcpus={own} nohz_full={own} rcu_nocbs={own} on the kernel's command line"
     return Check(
         name="CPUs",
         verdict=verdict,
@@ -252,11 +251,7 @@ def _memory(host: Host) -> Check:
     if not allowed:
         verdict = Verdict.UNFIT if host.swap.total else Verdict.TOLERABLE
     limit = "all" if host.memlock_limit == -1 else f"{host.memlock_limit / 2**20:.0f} MiB"
-    swap = (
-        f", swap {host.swap.used / 2**20:.0f} of {host.swap.total / 2**20:.0f} MiB used"
-        if host.swap.total
-        else ", no swap"
-    )
+    swap = f", swap {host.swap.used / 2**20:.0f} MiB used" if host.swap.total else ", no swap"
     return Check(
         name="locked memory",
         verdict=verdict,

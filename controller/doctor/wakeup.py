@@ -30,6 +30,9 @@ __all__ = ["Tail", "WakeupMeter", "measure_wakeups", "tail_of", "wait_many"]
 LOOK = 0.05  # s between looks at the thread that measures
 
 
+Progress = Callable[[float], None]
+
+
 class Tail(NamedTuple):
     """A distribution's upper end, s."""
 
@@ -37,7 +40,8 @@ class Tail(NamedTuple):
     p99: float
     p999: float
     max: float
-    count: int
+    n: int
+    """How many were measured."""
 
 
 @kernel(types.int64(array_of(CLOCK), array_of(LOCKSTEP), array_of(LINK), array_of(RING_HEADER), types.int64[::1]))
@@ -101,7 +105,7 @@ class WakeupMeter:
         leave_cpu(self.cpu)
         prepare(wait_many)
 
-    def measure(self, seconds: float, progress: Callable[[float], None] = lambda _part: None) -> Array:
+    def measure(self, seconds: float, progress: Progress = lambda _part: None) -> Array:
         """Return how late each wake-up was, (n,), s.
 
         Args:
@@ -113,13 +117,45 @@ class WakeupMeter:
         late_ns = np.zeros(max(1, round(seconds / self.period)), np.int64)
         done = 0
 
-        def run() -> None:
+        def wait() -> None:
             nonlocal done
-            prefault_stack()
-            self.rights = take_cpu_and_priority(self.cpu, self.priority)
             done = _wait(clock, late_ns)
 
-        thread = threading.Thread(target=run, name="wakeup")
+        def stop() -> None:
+            clock["stop"] = 1
+
+        self.run(wait, seconds, progress, stop)
+        return late_ns[:done] * 1e-9
+
+    def run(
+        self,
+        function: Callable[[], None],
+        seconds: float,
+        progress: Progress = lambda _part: None,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Call a function in a thread as the cycle's, and wait for it.
+
+        Args:
+            function: What to call.
+            seconds: How long it takes, for `progress`.
+            progress: As in `measure`.
+            stop: Makes it end early, when this thread is interrupted.
+
+        Raises:
+            Exception: What the function raised.
+        """
+        raised: list[Exception] = []
+
+        def body() -> None:
+            prefault_stack()
+            self.rights = take_cpu_and_priority(self.cpu, self.priority)
+            try:
+                function()
+            except Exception as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=body, name="cycle")
         awake = hold_cpus_awake()
         begun = time.monotonic()
         thread.start()
@@ -128,11 +164,12 @@ class WakeupMeter:
                 thread.join(LOOK)
                 progress(min(1.0, (time.monotonic() - begun) / seconds))
         finally:
-            clock["stop"] = 1
+            stop()
             thread.join()
             if awake >= 0:
                 os.close(awake)
-        return late_ns[:done] * 1e-9
+        if raised:
+            raise raised[0]
 
 
 def tail_of(times: Array) -> Tail:
