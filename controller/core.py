@@ -284,6 +284,8 @@ def _run_cycle(run_dir: RunDir, config: Config, device: DeviceInfo, arguments: l
         print("ready", flush=True)
         begun, info = page_faults(made.pid), made
         run(*arguments)
+        if not lockstep:
+            info = _watch_memory(run_dir, info, begun)
 
     thread = threading.Thread(target=cycle, name="cycle")
     thread.start()

@@ -1,4 +1,4 @@
-"""What keeps a machine busy while its wake-ups are measured: `python -m controller.doctor.load KIND PARENT CPU PRIORITY`.
+"""What keeps a machine busy while its wake-ups are measured: `python -m controller.doctor.load KIND PARENT CPU PRIO`.
 
 Each kind is a process of its own, at ordinary priority, and ends with its parent however that ends. None leaves a file
 behind: the one that the disk is kept busy with has no name.
