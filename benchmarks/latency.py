@@ -1,7 +1,7 @@
 """How late the cycle is woken, beside cyclictest: in turns, on the same CPU, at the same priority, on a busy machine.
 
-While either is measured, a process keeps another CPU busy and a Python thread spins: in the core's own process where the
-core is measured, in one of its own beside cyclictest. As a daemon's child, this module is a core with that thread.
+While either is measured, a process keeps another CPU busy and a Python thread spins: in the core's own process where it
+is measured, in one of its own beside cyclictest. As a daemon's child, this module is a core with that thread.
 """
 
 import json
@@ -88,12 +88,10 @@ def compare(*, runs: int, seconds: float) -> list[Comparison]:
         peer = None
     pairs = []
     for _ in range(runs):
-        with Load(("cpu",), cpu=others[0]):
-            ours = summary(_core(seconds))
-            theirs = None
-            if peer is not None:
-                with Load(("cpu",), cpu=others[0]):  # what the core's Python thread is beside the core
-                    theirs = summary(peer())
+        ours, theirs = summary(_core(seconds, others[0])), None
+        if peer is not None:
+            with Load(("cpu", "cpu"), cpu=others[0]):  # the second is what the core's Python thread is beside the core
+                theirs = summary(peer())
         pairs.append(Comparison(ours, theirs))
     return pairs
 
@@ -111,11 +109,12 @@ class _BusyDaemon(Daemon):
         self._children["core"].arguments[0] = __name__  # "benchmarks.latency"
 
 
-def _core(seconds: float) -> Array:
+def _core(seconds: float, load_cpu: int) -> Array:
     """Return how late each cycle of the real core with the emulated arm was, (n,), ns."""
     with (
         tempfile.TemporaryDirectory(dir="/dev/shm", prefix="trocar-") as base,
         _BusyDaemon(load_config("psm_emulated"), base=Path(base)) as daemon,
+        Load(("cpu",), cpu=load_cpu),
     ):
         time.sleep(WARM_UP + seconds)
         ring = open_ring(daemon.run_dir.samples, SAMPLE)
@@ -158,4 +157,3 @@ def main(arguments: list[str]) -> int:
 
     threading.Thread(target=spin, name="spin", daemon=True).start()
     return core.main(arguments)
-
