@@ -140,6 +140,9 @@ def _show_status(s: "Status") -> None:
         table.add_row("law", f"{s.law.name}{': ' if values else ''}{escape(values)}")
     if s.core is not None:
         table.add_row("core", f"process {s.core.get('pid')}, {s.core.get('scheduler')}, CPU {s.core.get('cpu')}")
+        if not s.lockstep:
+            late, faults = float(s.core.get("wakeup_max") or 0.0) * 1e6, s.core.get("page_faults")
+            table.add_row("", f"woken {late:.0f} µs late in the trial, {0 if faults is None else faults} page faults")
         device = s.core.get("device") or {}
         table.add_row("device", ", ".join(f"{key} {value}" for key, value in device.items()))
         for warning in s.core.get("warnings") or []:

@@ -15,6 +15,7 @@ from controller.cli import (
     black_box_commands,
     config_commands,
     daemon_commands,
+    doctor_commands,
     explain_command,
     identify_commands,
     kinematics_commands,
@@ -78,6 +79,7 @@ for _module in (
     identify_commands,
     watch,
     kinematics_commands,
+    doctor_commands,
 ):
     _module.register(app)
 

@@ -8,10 +8,9 @@ import time
 
 import numpy as np
 
-from controller.guard.records import GUARD, JOINT_COMMAND
-from drivers.driver import FEEDBACK
+from controller.guard.records import GUARD
 from telemetry.sample import MAX_AXES
-from tests.controller.guard.cases import COMPILED, N, PLAIN, add_volume, new_command, new_feedback, new_guard
+from tests.controller.guard.cases import COMPILED, PLAIN, N, add_volume, new_command, new_feedback, new_guard
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e300, -1e300, 1e-310, 1.0, -1.0, 0.0011])
 EPISODE = 250  # calls of all kernels before the memories begin anew
