@@ -36,7 +36,7 @@ _SAMPLE, _FEEDBACK, _i8 = array_of(SAMPLE), array_of(FEEDBACK), types.int64
 
 @kernel(_i8(_i8, _i8, _CORE, _GUARD))
 def _worse(found: int, code: int, core: Array, guard: Array) -> int:
-    """Return the code with the stronger reaction, the first of equals; remember what the other one speaks of, if taken."""
+    """Return the code with the stronger reaction, the first of equals; remember what it speaks of."""
     if code == _OK or (found != _OK and REACTIONS[code] <= REACTIONS[found]):
         return found
     g = guard[0]
@@ -61,7 +61,7 @@ def while_enabling(core: Array, code: int) -> int:
 def inspect_line(core: Array, guard: Array, link: Array, feedback: Array, skipped: int) -> int:
     """Return the code of what is wrong with time, line or encoders, or 0; first of all, before anybody uses a reading.
 
-    Readings that must not be used are replaced. `core.lost` becomes the line's own code: without it no power is asked for.
+    Readings that must not be used are replaced. `core.lost` becomes the line's own code: with one no power is asked for.
 
     Args:
         core: CORE, (1,); its `age` is this cycle's, its `axis`, `value` and `bound` are filled in.
