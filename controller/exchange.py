@@ -12,6 +12,7 @@ from numba.core import types
 from controller.clock import GRANT, GRANT_DONE, LOCKSTEP, await_change, tell_change
 from controller.commands import (
     Arguments,
+    Client,
     JointEffort,
     JointGoal,
     JointVelocity,
@@ -22,13 +23,14 @@ from controller.commands import (
     Twist,
     Wrench,
 )
+from controller.inputs import InputLog
 from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Frame, Group, Operation
 from controller.outcomes import Outcomes
 from controller.run_dir import GATEWAY_SLOT
 from kinematics.compiled import array_of, kernel, prepare
 from telemetry.ring import Ring, RingReader, load_acquire, store_release
 
-__all__ = ["CoreLink", "await_grant", "grant", "post"]
+__all__ = ["CoreLink", "await_grant", "grant", "post", "write_message"]
 
 
 @kernel(types.void(array_of(MAILBOX)))
@@ -113,6 +115,32 @@ def _write_arguments(message: np.ndarray[Any, Any], args: Arguments) -> None:
     message["timeout_s"] = getattr(args, "timeout", 0.0)
 
 
+def write_message(
+    message: np.ndarray[Any, Any],
+    operation: Operation,
+    args: Arguments,
+    *,
+    sent_ns: int = 0,
+    parameters: list[float] | None = None,
+) -> None:
+    """Make a message of a command.
+
+    Args:
+        message: Shape (1,), dtype MESSAGE; all of it is written.
+        operation: What to do.
+        args: With what.
+        sent_ns: The client's stamp.
+        parameters: Of LawParameters, the vector (`controller.laws.parameters.pack`).
+    """
+    message[:] = np.zeros(1, MESSAGE)
+    message["operation"] = operation
+    message["sent_ns"] = sent_ns
+    _write_arguments(message, args)
+    if isinstance(args, LawParameters):
+        message["parameters"] = math.nan
+        message["parameters"][0, : len(parameters or ())] = parameters or ()
+
+
 AT_ONCE = np.zeros(2, np.int64)
 
 
@@ -126,6 +154,7 @@ class CoreLink:
         ring: The samples.
         mailbox: Shape (1,), dtype MAILBOX.
         lockstep: Shape (1,), dtype LOCKSTEP; None in real time.
+        inputs: Takes down every command; None: nobody does.
 
     Attributes:
         outcomes: What became of the commands.
@@ -134,7 +163,13 @@ class CoreLink:
         refused: Commands that nobody waits for, refused in the samples of the last `drain`: (sender, code, id).
     """
 
-    def __init__(self, ring: Ring, mailbox: np.ndarray[Any, Any], lockstep: np.ndarray[Any, Any] | None = None) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        mailbox: np.ndarray[Any, Any],
+        lockstep: np.ndarray[Any, Any] | None = None,
+        inputs: InputLog | None = None,
+    ) -> None:
         prepare(_advance_head, _advance_grant, await_grant)
         self.outcomes = Outcomes()
         self.newest: np.ndarray[Any, Any] | None = None
@@ -142,6 +177,7 @@ class CoreLink:
         self.refused: list[tuple[bytes, int, int]] = []
         self.lockstep = lockstep
         self._mailbox = mailbox
+        self._inputs = inputs
         self._message = np.zeros(1, MESSAGE)
         self._unattended: dict[int, bytes] = {}
         self._reader = RingReader(ring, GATEWAY_SLOT, oldest=True)
@@ -205,6 +241,7 @@ class CoreLink:
         sent_ns: int = 0,
         sender: bytes | None = None,
         parameters: list[float] | None = None,
+        client: Client | None = None,
     ) -> int:
         """Send a command to the core and return its id, or 0 when the mailbox is full.
 
@@ -214,16 +251,14 @@ class CoreLink:
             sent_ns: The client's stamp.
             parameters: Of LawParameters, the vector (`controller.laws.parameters.pack`).
             sender: Given where nobody waits for the outcome: it is not remembered, and `refused` names the sender.
+            client: Whose command it is, for the record.
         """
         message = self._message
-        message[:] = np.zeros(1, MESSAGE)
-        message["operation"] = operation
-        message["sent_ns"] = sent_ns
-        _write_arguments(message, args)
-        if isinstance(args, LawParameters):
-            message["parameters"] = math.nan
-            message["parameters"][0, : len(parameters or ())] = parameters or ()
+        write_message(message, operation, args, sent_ns=sent_ns, parameters=parameters)
         command = post(self._mailbox, message)
+        if command and self._inputs is not None:
+            name, pid = (client.name, client.pid) if client else ("", 0)
+            self._inputs.note(message, self.newest, name, pid)
         if command and sender is not None:
             self._unattended[command] = sender
         return command

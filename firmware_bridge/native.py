@@ -1,8 +1,8 @@
 """The joint-controller firmware as a shared library of this machine: the emulated arm and the tests run it.
 
 The library is built on first use from the same C files as the microcontroller's image. Call `load()` before the
-first import of a module with kernels that call `fw_receive`, `fw_tick` or `fw_transmit`: their symbols must be visible
-when such a kernel is compiled or read from the cache.
+first import of a module with kernels that call `fw_receive`, `fw_tick` or another function of it: their symbols must be
+visible when such a kernel is compiled or read from the cache.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,18 @@ import numpy as np
 from numba.core import types
 
 from firmware_bridge.messages import MAX_AXES, TICK_US, c_header, field_offset
+from firmware_bridge.siphash import KEY_SIZE
 
 __all__ = [
+    "BOARD",
     "BOARD_INPUTS",
     "BOARD_OUTPUTS",
     "FW_TICK_US",
     "FirmwareBuildError",
     "build",
+    "fw_break",
     "fw_receive",
+    "fw_reset",
     "fw_tick",
     "fw_transmit",
     "load",
@@ -42,14 +46,30 @@ __all__ = [
 FW_TICK_US = TICK_US
 FIRMWARE_DIR = Path(__file__).resolve().parent / "firmware"
 FLAGS = ("-std=c11", "-O2", "-fPIC", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror")
+FAULT_INJECTION = "-DFW_FAULT_INJECTION"  # what no board's image is built with
 BUILD_TIMEOUT = 300.0  # s; the first build with ziglang also builds its C library
+
+BOARD = np.dtype(
+    [
+        ("serial_number", "u4"),
+        ("boot", "u4"),  # another one at each power-up
+        ("arm", "u4"),  # hash of the arm that it was set up for; 0: any
+        ("key", "u1", (KEY_SIZE,)),  # all 0: no key
+        ("current_rating", "f4", (MAX_AXES,)),  # A, of the amplifiers; 0: not limited
+        ("temperature_max", "f4"),  # degrees Celsius; 0: 80
+    ],
+    align=True,
+)
 
 BOARD_INPUTS = np.dtype(
     [
         ("counts", "i4", (MAX_AXES,)),
         ("current", "f4", (MAX_AXES,)),  # A, measured
         ("absolute", "f4", (MAX_AXES,)),  # rad or m; nan: no such sensor
-        ("estop_open", "u4"),
+        ("temperature", "f4", (MAX_AXES,)),  # degrees Celsius, of the motors; nan: no such sensor
+        ("estop_open", "u4", (2,)),  # the e-stop's two contacts, each not 0: open
+        ("pedal", "u4", (2,)),  # the pedal's two contacts, each not 0: pressed
+        ("tool", "u4"),  # identity of the instrument; 0: none
     ],
     align=True,
 )
@@ -70,6 +90,10 @@ fw_tick = types.ExternalFunction("fw_tick", types.void(types.intp, types.intp, t
 """fw_tick(firmware, inputs, outputs): arrays of one BOARD_INPUTS and one BOARD_OUTPUTS"""
 fw_transmit = types.ExternalFunction("fw_transmit", types.uintp(types.intp, types.intp, types.uintp))
 """fw_transmit(firmware, bytes, capacity): the count of bytes that it put there"""
+fw_break = types.ExternalFunction("fw_native_break", types.void(types.intp, types.uint32))
+"""fw_break(firmware, parts): takes out the watchdog (1) and the checks of limits (2); 0: all works again"""
+fw_reset = types.ExternalFunction("fw_native_reset", types.void(types.intp))
+"""fw_reset(firmware): the controller starts again; what it knows of its board stays"""
 
 
 class FirmwareBuildError(RuntimeError):
@@ -131,7 +155,7 @@ def build() -> Path:
         if identity is None:
             failures.append(f"{shlex.join(compiler)} --version failed")
             continue
-        digest = hashlib.sha256("\n".join((source_digest(), *FLAGS, *compiler, identity)).encode())
+        digest = hashlib.sha256("\n".join((source_digest(), *FLAGS, FAULT_INJECTION, *compiler, identity)).encode())
         for path in sorted(FIRMWARE_DIR.glob("port_native/*")):
             digest.update(path.read_bytes())
         library = _cache_dir() / f"libtrocar_firmware-{digest.hexdigest()[:16]}.so"
@@ -159,7 +183,7 @@ def _compile(compiler: list[str], library: Path) -> str | None:
     with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
         Path(folder, "messages.h").write_text(c_header())
         output = Path(folder, library.name)
-        command = [*compiler, *FLAGS, "-shared", f"-DFW_SOURCE_HASH=0x{source_hash():08x}u"]
+        command = [*compiler, *FLAGS, FAULT_INJECTION, "-shared", f"-DFW_SOURCE_HASH=0x{source_hash():08x}u"]
         command += [f"-I{folder}", f"-I{FIRMWARE_DIR / 'core'}", *map(str, _sources()), "-o", str(output)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT, check=False)
@@ -181,11 +205,15 @@ def load() -> ctypes.CDLL:
     library = ctypes.CDLL(str(build()), mode=ctypes.RTLD_GLOBAL)
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     library.fw_size.argtypes, library.fw_size.restype = [], size
-    library.fw_init.argtypes, library.fw_init.restype = [pointer, ctypes.c_uint32], None
+    library.fw_init.argtypes, library.fw_init.restype = [pointer, pointer], None
     library.fw_receive.argtypes, library.fw_receive.restype = [pointer, pointer, size], None
     library.fw_tick.argtypes, library.fw_tick.restype = [pointer, pointer, pointer], None
     library.fw_transmit.argtypes, library.fw_transmit.restype = [pointer, pointer, size], size
-    for name, dtype in (("fw_native_inputs_layout", BOARD_INPUTS), ("fw_native_outputs_layout", BOARD_OUTPUTS)):
+    library.fw_native_break.argtypes, library.fw_native_break.restype = [pointer, ctypes.c_uint32], None
+    library.fw_native_tool.argtypes, library.fw_native_tool.restype = [pointer, ctypes.c_uint16], None
+    library.fw_native_reset.argtypes, library.fw_native_reset.restype = [pointer], None
+    for record, dtype in (("board", BOARD), ("inputs", BOARD_INPUTS), ("outputs", BOARD_OUTPUTS)):
+        name = f"fw_native_{record}_layout"
         layout = (ctypes.c_size_t * 8)()
         getattr(library, name)(layout)
         offsets = [field_offset(dtype, field) for field in dtype.names or ()] + [dtype.itemsize]
@@ -197,9 +225,43 @@ def load() -> ctypes.CDLL:
     return library
 
 
-def new_firmware(serial_number: int) -> np.ndarray[Any, Any]:
-    """Return the memory of a firmware that was just powered up; its address is `.ctypes.data`."""
+def new_firmware(
+    serial_number: int,
+    *,
+    arm: int = 0,
+    key: bytes = bytes(KEY_SIZE),
+    current_rating: Sequence[float] | None = None,
+    temperature_max: float = 0.0,
+    boot: int = 0,
+    tool: int = 0,
+) -> np.ndarray[Any, Any]:
+    """Return the memory of a firmware that was just powered up; its address is `.ctypes.data`.
+
+    Args:
+        serial_number: Of the device, 32 bits.
+        arm: `messages.arm_hash` of the arm that the device was set up for; 0: any.
+        key: Authenticates the host's messages, KEY_SIZE bytes; all 0: no key.
+        current_rating: A, of the first axes' amplifiers; 0 or not given: not limited.
+        temperature_max: Degrees Celsius, of the motors; 0: the firmware's own 80.
+        boot: Number of this power-up: sessions of different ones have nothing in common.
+        tool: Identity of the instrument that it finds; the first tick's inputs say it again. Where time stands still
+            until the host has opened its session, nothing else would have told the device.
+
+    Raises:
+        ValueError: The key or the ratings are not of the size that a board has.
+    """
+    rating = np.zeros(0) if current_rating is None else np.asarray(current_rating, dtype=np.float32)
+    if len(key) != KEY_SIZE:
+        raise ValueError(f"the key has {len(key)} bytes: a board holds one of {KEY_SIZE}")
+    if rating.ndim != 1 or rating.size > MAX_AXES:
+        raise ValueError(f"current_rating has the shape {rating.shape}: a board has one for each of {MAX_AXES} axes")
+    board = np.zeros(1, dtype=BOARD)
+    board["serial_number"], board["arm"], board["boot"] = serial_number, arm, boot
+    board["temperature_max"] = temperature_max
+    board["key"] = np.frombuffer(key, dtype=np.uint8)
+    board["current_rating"][0, : rating.size] = rating
     library = load()
     memory = np.zeros((library.fw_size() + 7) // 8, dtype=np.uint64)  # aligned as uint64_t
-    library.fw_init(memory.ctypes.data, serial_number)
+    library.fw_init(memory.ctypes.data, board.ctypes.data)
+    library.fw_native_tool(memory.ctypes.data, tool)
     return memory

@@ -1,242 +1,308 @@
-"""Faults that can be injected into a running emulated arm, from any process.
+"""Injects faults into a running emulated arm, from any process; `hil/fault_record.py` says how they get there.
 
-`RUN_DIR/faults` is one FAULTS record in shared memory. `Faults` changes a set of values and then advances `version`;
-the rig takes the whole set at the first 250 us substep at or after `begin_us`, so that a scenario can put a fault at
-any phase of the cycle. Nothing is injected unless asked for; a fault that the rig cannot inject is an error.
+Each method injects one fault and checks what it is given; `hil/fault_catalogue.py` finds it by the fault's name.
 """
 
-from enum import IntFlag
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
 
-from telemetry.shared import SharedMemoryError, map_records
+from firmware_bridge.messages import field_offset, message_dtype
+from hil.fault_parameters import Axis, Channel, Range, Vector, injects
+from hil.fault_record import BOTH, FAULTS, LIES, SUBSTEP_US, Babble, Fault, FaultError, HilError
+from hil.fault_set import FaultSets
 
-__all__ = ["FAULTS", "MAX_AXES", "Fault", "FaultError", "Faults", "HilError", "set_fault_bits"]
+__all__ = ["FAULTS", "Fault", "FaultError", "Faults", "HilError"]
 
-MAX_AXES = 8
-
-
-class HilError(Exception):
-    """The root of what the emulated arm raises; the message says what is wrong and what to do."""
-
-
-class FaultError(HilError, ValueError):
-    """A fault that cannot be injected: unknown to this rig, out of its range, or on an axis that is not there."""
-
-
-class Fault(IntFlag):
-    """What can be injected; the bits that the truth carries while a fault is in force."""
-
-    ESTOP = 1 << 0
-    WIRE_CUT = 1 << 1
-    BIT_ERRORS = 1 << 2
-    BYTES_DROPPED = 1 << 3
-    FRAMES_DROPPED = 1 << 4
-    FRAMES_DUPLICATED = 1 << 5
-    REPLIES_LATE = 1 << 6
-    ENCODER_FROZEN = 1 << 7
-    ENCODER_REVERSED = 1 << 8
-    ENCODER_JUMPED = 1 << 9
-    ABSOLUTE_OFFSET = 1 << 10
-    MOTOR_FORCED = 1 << 11
-    MOTOR_OPEN = 1 << 12
-    AXIS_JAMMED = 1 << 13
-    BRAKE_FAILED = 1 << 14
-    TIP_FORCE = 1 << 15
-
-
-FAULTS = np.dtype(
-    [  # numbers are signed: mixed with unsigned ones, Numba computes in floating point; sets of bits are not
-        # written by whoever injects
-        ("version", "i8"),  # odd while the values are being changed
-        ("begin_us", "i8"),  # rig's time from which this set is in force
-        ("bits", "u8"),  # Fault; kept up by `Faults`
-        ("estop_open", "i8"),
-        ("wire_cut", "i8"),  # both directions
-        ("bit_error_rate", "f8"),  # per bit on the line
-        ("byte_drop_rate", "f8"),  # per byte
-        ("frame_drop_rate", "f8"),  # per frame
-        ("frame_duplicate_rate", "f8"),  # per frame
-        ("reply_delay_ns", "i8"),  # more than the line's own time
-        ("encoder_frozen", "u8"),  # one bit per axis, as all below
-        ("encoder_reversed", "u8"),
-        ("encoder_offset", "i8", (MAX_AXES,)),  # counts
-        ("absolute_offset", "f8", (MAX_AXES,)),  # rad or m, actuator space
-        ("motor_forced", "u8"),
-        ("motor_current", "f8", (MAX_AXES,)),  # A, while forced and powered
-        ("motor_open", "u8"),
-        ("axis_jammed", "u8"),
-        ("brake_failed", "u8"),  # it does not close
-        ("tip_force", "f8", (3,)),  # N in the base frame, on the true tip
-        # written by the rig
-        ("supported", "u8"),  # Fault bits that it can inject
-        ("n_axes", "i8"),
-        ("time_us", "i8"),  # its time: substeps run x 250
-        ("applied_version", "i8"),
-        ("applied_us", "i8"),  # its time when it took that version
-        ("bytes_cut", "i8"),
-        ("bits_flipped", "i8"),
-        ("bytes_dropped", "i8"),
-        ("frames_dropped", "i8"),
-        ("frames_duplicated", "i8"),
-        ("bytes_garbled", "i8"),  # read or written while the host's baud rate was not the device's
-        ("bytes_overflowed", "i8"),  # more than the line's queue holds
-    ],
-    align=True,
-)
-
-COUNTS = (
-    "bytes_cut",
-    "bits_flipped",
-    "bytes_dropped",
-    "frames_dropped",
-    "frames_duplicated",
-    "bytes_garbled",
-    "bytes_overflowed",
-)
 FORCE_MAX = 50.0  # N; many times what the arm can push
+Probability = Annotated[float, Range(0.0, 1.0, "", "probability; 0 ends it")]
+Counts = Range(-(2**30), 2**30, "counts", "0 ends it")
+Degrees = Annotated[float, Range(-50.0, 300.0, "degrees Celsius")]
+BouncePeriod = Annotated[float, Range(0.0005, 1.0, "s", "of one opening and closing")]
 
 
-def set_fault_bits(record: np.void) -> None:
-    """Make `bits` say which faults the values of one FAULTS record amount to."""
-    present = {
-        Fault.ESTOP: record["estop_open"],
-        Fault.WIRE_CUT: record["wire_cut"],
-        Fault.BIT_ERRORS: record["bit_error_rate"],
-        Fault.BYTES_DROPPED: record["byte_drop_rate"],
-        Fault.FRAMES_DROPPED: record["frame_drop_rate"],
-        Fault.FRAMES_DUPLICATED: record["frame_duplicate_rate"],
-        Fault.REPLIES_LATE: record["reply_delay_ns"],
-        Fault.ENCODER_FROZEN: record["encoder_frozen"],
-        Fault.ENCODER_REVERSED: record["encoder_reversed"],
-        Fault.ENCODER_JUMPED: record["encoder_offset"].any(),
-        Fault.ABSOLUTE_OFFSET: record["absolute_offset"].any(),
-        Fault.MOTOR_FORCED: record["motor_forced"],
-        Fault.MOTOR_OPEN: record["motor_open"],
-        Fault.AXIS_JAMMED: record["axis_jammed"],
-        Fault.BRAKE_FAILED: record["brake_failed"],
-        Fault.TIP_FORCE: record["tip_force"].any(),
-    }
-    record["bits"] = sum(int(fault) for fault, value in present.items() if value)
-
-
-class Faults:
+class Faults(FaultSets):
     """Injects faults into the emulated arm of a run directory, or into a record given.
 
     Every method takes `at`: the rig's time in seconds from which the new set is in force (see `time`); without it,
-    from its next substep on. One set waits at a time: a later call replaces what had not begun yet, together with it.
-
-    Args:
-        where: The run directory of a daemon with an emulated arm, or a FAULTS array of one record.
-
-    Raises:
-        FaultError: No emulated arm runs there.
+    from its next substep on.
     """
 
-    def __init__(self, where: Path | str | np.ndarray[Any, Any]) -> None:
-        if isinstance(where, np.ndarray):
-            self._record = where
-            return
-        path = Path(where) / "faults"
-        try:
-            self._record = map_records(path, FAULTS)
-        except SharedMemoryError as error:
-            raise FaultError(
-                f"no faults can be injected: there is no {path}; start a daemon whose configuration has a [rig]"
-            ) from error
+    # What a person touches
 
-    @property
-    def time(self) -> float:
-        """The rig's time, s: how long it has simulated."""
-        return float(self._record["time_us"][0]) * 1e-6
-
-    @property
-    def applied(self) -> float | None:
-        """The rig's time at which it took the newest set, s; None while it has not, or nothing was asked for."""
-        record = self._record[0]
-        if int(record["version"]) == 0 or int(record["applied_version"]) != int(record["version"]):
-            return None
-        return float(record["applied_us"]) * 1e-6
-
-    @property
-    def active(self) -> Fault:
-        """The faults of the newest set."""
-        return Fault(int(self._record["bits"][0]))
-
-    def counts(self) -> dict[str, int]:
-        """Return how often each fault of the wire has struck so far."""
-        return {name: int(self._record[name][0]) for name in COUNTS}
-
-    def clear(self, at: float | None = None) -> None:
-        """Take every fault away."""
-        fields = FAULTS.names or ()
-        mine = fields[fields.index("bits") : fields.index("supported")]
-        self._change(Fault(0), {name: np.zeros_like(self._record[name][0]) for name in mine}, at)
-
+    @injects(Fault.ESTOP, "e-stop")
     def press_estop(self, at: float | None = None) -> None:
-        """Open the e-stop circuit."""
+        """Press the e-stop: both its contacts open."""
         self._change(Fault.ESTOP, {"estop_open": 1}, at)
 
     def release_estop(self, at: float | None = None) -> None:
-        """Close the e-stop circuit."""
+        """Release the e-stop."""
         self._change(Fault.ESTOP, {"estop_open": 0}, at)
 
-    def cut_wire(self, at: float | None = None) -> None:
-        """Cut the serial line: what arrives at either end from now on is lost."""
-        self._change(Fault.WIRE_CUT, {"wire_cut": 1}, at)
+    @injects(Fault.ESTOP_CHANNEL_OPEN, "e-stop")
+    def open_estop_channel(self, channel: Literal["0", "1"], at: float | None = None) -> None:
+        """Open one contact of the e-stop alone."""
+        self._change(Fault.ESTOP_CHANNEL_OPEN, {"estop_channel_open": _contacts(channel)}, at)
+
+    @injects(Fault.ESTOP_CHANNEL_STUCK, "e-stop")
+    def stick_estop_channel(self, channel: Channel, at: float | None = None) -> None:
+        """Weld a contact of the e-stop: it stays closed when it is pressed."""
+        self._change(Fault.ESTOP_CHANNEL_STUCK, {"estop_channel_stuck": _contacts(channel)}, at)
+
+    @injects(Fault.PEDAL_RELEASED, "pedal")
+    def release_pedal(self, channel: Channel = "both", at: float | None = None) -> None:
+        """Let go of the pedal, or let one of its contacts alone say so."""
+        self._change(Fault.PEDAL_RELEASED, {"pedal_released": _contacts(channel)}, at)
+
+    def press_pedal(self, at: float | None = None) -> None:
+        """Press the pedal again, as it is from the start."""
+        self._change(Fault.PEDAL_RELEASED, {"pedal_released": 0}, at)
+
+    @injects(Fault.PEDAL_CHANNEL_STUCK, "pedal")
+    def stick_pedal_channel(self, channel: Channel, at: float | None = None) -> None:
+        """Weld a contact of the pedal: it says pressed when the pedal is released."""
+        self._change(Fault.PEDAL_CHANNEL_STUCK, {"pedal_channel_stuck": _contacts(channel)}, at)
+
+    @injects(Fault.PEDAL_BOUNCE, "pedal")
+    def bounce_pedal(self, period: BouncePeriod = 0.002, at: float | None = None) -> None:
+        """Let the pedal's contacts open and close again and again, opening first."""
+        self._change(Fault.PEDAL_BOUNCE, {"pedal_bounce_substeps": _substeps(period / 2)}, at)
+
+    @injects(Fault.TOOL_CHANGED, "tool")
+    def change_tool(
+        self, identity: Annotated[int, Range(0, 65535, "", "0: taken out")], at: float | None = None
+    ) -> None:
+        """Plug in another instrument, or take it out."""
+        self._change(Fault.TOOL_CHANGED, {"tool_changed": 1, "tool": identity}, at)
+
+    @injects(Fault.TOOL_BOUNCE, "tool")
+    def bounce_tool(self, period: BouncePeriod = 0.002, at: float | None = None) -> None:
+        """Let the instrument's contact open and close again and again, opening first."""
+        self._change(Fault.TOOL_BOUNCE, {"tool_bounce_substeps": _substeps(period / 2)}, at)
+
+    # The line
+
+    @injects(Fault.WIRE_CUT, "line")
+    def cut_wire(self, direction: Literal["both", "to_device", "to_host"] = "both", at: float | None = None) -> None:
+        """Cut the serial line, or one direction of it: what arrives at that end from now on is lost."""
+        cut = {"both": BOTH, "to_device": 0b01, "to_host": 0b10}[direction]
+        self._change(Fault.WIRE_CUT, {"wire_cut": cut}, at)
 
     def mend_wire(self, at: float | None = None) -> None:
         """Join the serial line again."""
         self._change(Fault.WIRE_CUT, {"wire_cut": 0}, at)
 
-    def flip_bits(self, rate: float, at: float | None = None) -> None:
-        """Flip each bit on the line with this probability; 0 ends it."""
-        self._change(Fault.BIT_ERRORS, {"bit_error_rate": self._rate("a bit error rate", rate)}, at)
+    @injects(Fault.BIT_ERRORS, "line")
+    def flip_bits(self, rate: Probability, at: float | None = None) -> None:
+        """Flip each bit on the line with this probability."""
+        self._change(Fault.BIT_ERRORS, {"bit_error_rate": rate}, at)
 
-    def drop_bytes(self, rate: float, at: float | None = None) -> None:
-        """Lose each byte with this probability; 0 ends it."""
-        self._change(Fault.BYTES_DROPPED, {"byte_drop_rate": self._rate("a byte drop rate", rate)}, at)
+    @injects(Fault.BYTES_DROPPED, "line")
+    def drop_bytes(self, rate: Probability, at: float | None = None) -> None:
+        """Lose each byte with this probability."""
+        self._change(Fault.BYTES_DROPPED, {"byte_drop_rate": rate}, at)
 
-    def drop_frames(self, rate: float, at: float | None = None) -> None:
-        """Lose each frame with this probability; 0 ends it."""
-        self._change(Fault.FRAMES_DROPPED, {"frame_drop_rate": self._rate("a frame drop rate", rate)}, at)
+    @injects(Fault.BURSTS, "line")
+    def garble_bursts(
+        self,
+        rate: Probability,
+        length: Annotated[int, Range(1, 1000, "bytes", "of one burst")] = 8,
+        at: float | None = None,
+    ) -> None:
+        """Let a burst of interference begin at each byte with this probability: what it meets arrives as anything."""
+        self._change(Fault.BURSTS, {"burst_rate": rate, "burst_bytes": length}, at)
 
-    def duplicate_frames(self, rate: float, at: float | None = None) -> None:
-        """Send each frame twice with this probability; 0 ends it."""
-        self._change(Fault.FRAMES_DUPLICATED, {"frame_duplicate_rate": self._rate("a duplicate rate", rate)}, at)
+    @injects(Fault.FRAMES_DROPPED, "line")
+    def drop_frames(self, rate: Probability, at: float | None = None) -> None:
+        """Lose each frame with this probability."""
+        self._change(Fault.FRAMES_DROPPED, {"frame_drop_rate": rate}, at)
 
-    def delay_replies(self, delay: float, at: float | None = None) -> None:
-        """Let replies come so many seconds later, as a USB adapter's latency timer does; 0 ends it."""
-        if not 0.0 <= delay <= 1.0:
-            raise FaultError(f"a reply delay of {delay} s was asked for: allowed is 0 to 1 s")
+    @injects(Fault.FRAMES_DUPLICATED, "line")
+    def duplicate_frames(self, rate: Probability, at: float | None = None) -> None:
+        """Send each frame twice with this probability."""
+        self._change(Fault.FRAMES_DUPLICATED, {"frame_duplicate_rate": rate}, at)
+
+    @injects(Fault.FRAMES_TRUNCATED, "line")
+    def truncate_frames(self, rate: Probability, at: float | None = None) -> None:
+        """Lose the rest of a frame, its end included, after 1 to 64 bytes, with this probability."""
+        self._change(Fault.FRAMES_TRUNCATED, {"frame_truncate_rate": rate}, at)
+
+    @injects(Fault.REPLIES_LATE, "line")
+    def delay_replies(
+        self, delay: Annotated[float, Range(0.0, 1.0, "s", "0 ends it")], at: float | None = None
+    ) -> None:
+        """Let all replies come so much later, as a USB adapter's latency timer does."""
         self._change(Fault.REPLIES_LATE, {"reply_delay_ns": round(delay * 1e9)}, at)
 
-    def freeze_encoder(self, axis: int, on: bool = True, at: float | None = None) -> None:
-        """Let an encoder's count stand still, or go on from where the axis is by then."""
-        self._change(Fault.ENCODER_FROZEN, {"encoder_frozen": self._mask("encoder_frozen", axis, on)}, at)
+    @injects(Fault.REPLY_LATE_ONCE, "line")
+    def delay_one_reply(self, periods: Annotated[int, Range(1, 1000, "periods")], at: float | None = None) -> None:
+        """Let the next reply come so many host periods later, and those behind it with it; once."""
+        self._change(Fault.REPLY_LATE_ONCE, {"reply_late": self._event(), "reply_late_periods": periods}, at)
 
-    def reverse_encoder(self, axis: int, on: bool = True, at: float | None = None) -> None:
-        """Let an encoder count the wrong way from where it is, or the right way again."""
-        self._change(Fault.ENCODER_REVERSED, {"encoder_reversed": self._mask("encoder_reversed", axis, on)}, at)
+    @injects(Fault.BABBLE, "line")
+    def babble(self, kind: Literal["garbage", "frames"] = "garbage", at: float | None = None) -> None:
+        """Let the device send all that the line carries: garbage, or right frames of another device."""
+        self._change(Fault.BABBLE, {"babble": Babble.FRAMES if kind == "frames" else Babble.GARBAGE}, at)
 
-    def jump_encoder(self, axis: int, counts: int, at: float | None = None) -> None:
-        """Shift an encoder's count by so much from what is right; 0 ends it."""
-        if abs(counts) > 2**30:
-            raise FaultError(f"an encoder jump of {counts} counts was asked for: allowed is +-2^30")
+    @injects(Fault.COMMANDS_TAMPERED, "tampering")
+    def tamper_commands(
+        self,
+        field: Literal["position", "velocity", "effort", "kp", "kd"],
+        axis: Axis,
+        value: Annotated[float, Range(-1e6, 1e6, "SI units")],
+        at: float | None = None,
+    ) -> None:
+        """Set a number in every command after it has left the host, and make its CRC-32 right again."""
+        axes = message_dtype("COMMAND")["axes"].base
+        offset = field_offset(message_dtype("COMMAND"), "axes") + field_offset(axes, field)
+        offset += self._axis(axis) * axes.itemsize
+        self._change(Fault.COMMANDS_TAMPERED, {"tamper": 1, "tamper_offset": offset, "tamper_value": value}, at)
+
+    @injects(Fault.COMMAND_BITS_TAMPERED, "tampering")
+    def tamper_command_bits(
+        self,
+        offset: Annotated[int, Range(0, 255, "bytes", "into the payload")],
+        mask: Annotated[int, Range(1, 255, "", "exclusive or")],
+        at: float | None = None,
+    ) -> None:
+        """Turn bits of one byte in every command after it has left the host, and make its CRC-32 right again."""
+        size = message_dtype("COMMAND", int(self._record["n_axes"][0])).itemsize
+        if offset >= size:
+            raise FaultError(f"command_bits_tampered: offset = {offset} was asked for: a command has {size} bytes")
+        self._change(Fault.COMMAND_BITS_TAMPERED, {"tamper_mask": mask, "tamper_mask_offset": offset}, at)
+
+    @injects(Fault.COMMAND_REPLAYED, "tampering")
+    def replay_commands(
+        self,
+        age: Annotated[int, Range(1, 63, "frames", "the newest is 1")] = 10,
+        count: Annotated[int, Range(1, 10_000, "", "how often, once a period")] = 1,
+        at: float | None = None,
+    ) -> None:
+        """Send the device a frame again that the host had sent so many frames ago."""
+        values = {"replay": self._event(), "replay_age": age, "replay_count": count}
+        self._change(Fault.COMMAND_REPLAYED, values, at)
+
+    # Encoders
+
+    @injects(Fault.ENCODER_FROZEN, "encoder")
+    def freeze_encoder(self, axis: Axis, on: bool = True, at: float | None = None) -> None:
+        """Let an encoder's count stand still; ended, it goes on from where the axis is by then."""
+        self._set(Fault.ENCODER_FROZEN, axis, on, at)
+
+    @injects(Fault.ENCODER_REVERSED, "encoder")
+    def reverse_encoder(self, axis: Axis, on: bool = True, at: float | None = None) -> None:
+        """Let an encoder count the wrong way from where it is."""
+        self._set(Fault.ENCODER_REVERSED, axis, on, at)
+
+    @injects(Fault.ENCODER_JUMPED, "encoder")
+    def jump_encoder(self, axis: Axis, counts: Annotated[int, Counts], at: float | None = None) -> None:
+        """Shift an encoder's count by so much from what is right."""
         self._change(Fault.ENCODER_JUMPED, {"encoder_offset": self._entry("encoder_offset", axis, counts)}, at)
 
-    def offset_absolute(self, axis: int, offset: float, at: float | None = None) -> None:
-        """Shift an absolute sensor by so much, rad or m; 0 ends it."""
-        if not np.isfinite(offset):
-            raise FaultError(f"an offset of {offset} was asked for: it must be a finite number of rad or m")
+    @injects(Fault.ENCODER_DRIFT, "encoder")
+    def drift_encoder(
+        self, axis: Axis, rate: Annotated[float, Range(-1e7, 1e7, "counts/s", "0 ends it")], at: float | None = None
+    ) -> None:
+        """Let an encoder count by itself; what it has counted stays."""
+        self._change(Fault.ENCODER_DRIFT, {"encoder_drift": self._entry("encoder_drift", axis, rate)}, at)
+
+    @injects(Fault.ENCODER_NOISE, "encoder")
+    def shake_encoder(
+        self, axis: Axis, rms: Annotated[float, Range(0.0, 1e6, "counts", "0 ends it")], at: float | None = None
+    ) -> None:
+        """Let an encoder's count be noisy, drawn anew every 250 us."""
+        self._change(Fault.ENCODER_NOISE, {"encoder_noise": self._entry("encoder_noise", axis, rms)}, at)
+
+    @injects(Fault.ENCODER_COUNTS_LOST, "encoder")
+    def lose_counts(
+        self,
+        axis: Axis,
+        part: Annotated[float, Range(0.0, 1.0, "", "of the counts; 0 ends it")],
+        at: float | None = None,
+    ) -> None:
+        """Let an encoder miss counts, whichever way it turns; what is lost stays lost."""
+        self._change(Fault.ENCODER_COUNTS_LOST, {"encoder_loss": self._entry("encoder_loss", axis, part)}, at)
+
+    @injects(Fault.ENCODER_BIT_STUCK, "encoder")
+    def stick_encoder_bit(
+        self,
+        axis: Axis,
+        bit: Annotated[int, Range(0, 30, "", "from the lowest")],
+        value: Annotated[int, Range(0, 1)] = 0,
+        on: bool = True,
+        at: float | None = None,
+    ) -> None:
+        """Let one bit of an encoder's count stay what it is said to be."""
+        values = {
+            "encoder_bit_stuck": self._mask("encoder_bit_stuck", axis, on),
+            "encoder_bit": self._entry("encoder_bit", axis, bit),
+            "encoder_bit_value": self._entry("encoder_bit_value", axis, value),
+        }
+        self._change(Fault.ENCODER_BIT_STUCK, values, at)
+
+    # Other sensors
+
+    @injects(Fault.ABSOLUTE_OFFSET, "absolute sensor")
+    def offset_absolute(
+        self,
+        axis: Axis,
+        offset: Annotated[float, Range(-100.0, 100.0, "rad or m", "0 ends it")],
+        at: float | None = None,
+    ) -> None:
+        """Shift what an absolute sensor shows by so much."""
         self._change(Fault.ABSOLUTE_OFFSET, {"absolute_offset": self._entry("absolute_offset", axis, offset)}, at)
 
-    def force_motor(self, axis: int, current: float, at: float | None = None) -> None:
-        """Let an amplifier drive this current, A, whatever it is told, as long as it has power (a runaway)."""
-        if not np.isfinite(current):
-            raise FaultError(f"a current of {current} was asked for: it must be a finite number of A")
+    @injects(Fault.ABSOLUTE_FROZEN, "absolute sensor")
+    def freeze_absolute(self, axis: Axis, on: bool = True, at: float | None = None) -> None:
+        """Let an absolute sensor show what it shows, to the digit, whatever the axis does."""
+        self._set(Fault.ABSOLUTE_FROZEN, axis, on, at)
+
+    @injects(Fault.ABSOLUTE_MISSING, "absolute sensor")
+    def lose_absolute(self, axis: Axis, on: bool = True, at: float | None = None) -> None:
+        """Unplug an absolute sensor: it shows no number."""
+        self._set(Fault.ABSOLUTE_MISSING, axis, on, at)
+
+    @injects(Fault.TEMPERATURE_SET, "temperature")
+    def set_temperature(self, axis: Axis, value: Degrees, on: bool = True, at: float | None = None) -> None:
+        """Let a motor's temperature sensor show this, whatever the motor's is."""
+        values = {
+            "temperature": self._entry("temperature", axis, value),
+            "temperature_set": self._mask("temperature_set", axis, on),
+        }
+        self._change(Fault.TEMPERATURE_SET, values, at)
+
+    @injects(Fault.TEMPERATURE_RAMP, "temperature")
+    def ramp_temperature(
+        self, axis: Axis, rate: Annotated[float, Range(-1e4, 1e4, "K/s", "0 ends it")], at: float | None = None
+    ) -> None:
+        """Let a motor's temperature sensor show more and more than the motor's, from now on."""
+        self._change(Fault.TEMPERATURE_RAMP, {"temperature_ramp": self._entry("temperature_ramp", axis, rate)}, at)
+
+    @injects(Fault.TEMPERATURE_FROZEN, "temperature")
+    def freeze_temperature(self, axis: Axis, on: bool = True, at: float | None = None) -> None:
+        """Let a motor's temperature sensor show what it shows, to the digit, whatever the motor does."""
+        self._set(Fault.TEMPERATURE_FROZEN, axis, on, at)
+
+    @injects(Fault.TEMPERATURE_MISSING, "temperature")
+    def lose_temperature(self, axis: Axis, on: bool = True, at: float | None = None) -> None:
+        """Unplug a motor's temperature sensor: it shows no number."""
+        self._set(Fault.TEMPERATURE_MISSING, axis, on, at)
+
+    # Motors and amplifiers
+
+    @injects(Fault.CURRENT_LIES, "motor")
+    def fake_current(
+        self, axis: Axis, shows: Literal["commanded", "frozen", "zero"], on: bool = True, at: float | None = None
+    ) -> None:
+        """Let an amplifier's current sensor show another current than flows."""
+        lie = LIES.index(shows) + 1 if on else 0
+        self._change(Fault.CURRENT_LIES, {"current_lie": self._entry("current_lie", axis, lie)}, at)
+
+    @injects(Fault.MOTOR_FORCED, "motor")
+    def force_motor(
+        self, axis: Axis, current: Annotated[float, Range(-100.0, 100.0, "A")], at: float | None = None
+    ) -> None:
+        """Let an amplifier drive this current, whatever it is told, as long as it has power (a runaway)."""
         values = {
             "motor_current": self._entry("motor_current", axis, current),
             "motor_forced": self._mask("motor_forced", axis, True),
@@ -247,61 +313,124 @@ class Faults:
         """Let an amplifier obey again."""
         self._change(Fault.MOTOR_FORCED, {"motor_forced": self._mask("motor_forced", axis, False)}, at)
 
-    def open_motor(self, axis: int, on: bool = True, at: float | None = None) -> None:
+    @injects(Fault.MOTOR_OPEN, "motor")
+    def open_motor(self, axis: Axis, on: bool = True, at: float | None = None) -> None:
         """Break a motor's lead: no current flows, whatever is commanded."""
-        self._change(Fault.MOTOR_OPEN, {"motor_open": self._mask("motor_open", axis, on)}, at)
+        self._set(Fault.MOTOR_OPEN, axis, on, at)
 
-    def jam_axis(self, axis: int, on: bool = True, at: float | None = None) -> None:
+    @injects(Fault.MOTOR_WEAK, "motor")
+    def weaken_motor(
+        self, axis: Axis, factor: Annotated[float, Range(0.0, 1.0, "", "1 ends it")], at: float | None = None
+    ) -> None:
+        """Let a motor give so much of its torque at the same current, as a hot or damaged magnet does."""
+        self._change(Fault.MOTOR_WEAK, {"motor_loss": self._entry("motor_loss", axis, 1.0 - factor)}, at)
+
+    @injects(Fault.MOTOR_REVERSED, "motor")
+    def reverse_motor(self, axis: Axis, on: bool = True, at: float | None = None) -> None:
+        """Swap a motor's leads: it pushes the other way."""
+        self._set(Fault.MOTOR_REVERSED, axis, on, at)
+
+    # Mechanics
+
+    @injects(Fault.AXIS_JAMMED, "mechanics")
+    def jam_axis(self, axis: Axis, on: bool = True, at: float | None = None) -> None:
         """Wedge an actuator, as a foreign body in its gear would."""
-        self._change(Fault.AXIS_JAMMED, {"axis_jammed": self._mask("axis_jammed", axis, on)}, at)
+        self._set(Fault.AXIS_JAMMED, axis, on, at)
 
-    def fail_brake(self, axis: int, on: bool = True, at: float | None = None) -> None:
+    @injects(Fault.BRAKE_FAILED, "brake")
+    def fail_brake(self, axis: Axis, on: bool = True, at: float | None = None) -> None:
         """Let a brake hold nothing."""
-        self._change(Fault.BRAKE_FAILED, {"brake_failed": self._mask("brake_failed", axis, on)}, at)
+        self._set(Fault.BRAKE_FAILED, self._braked(axis), on, at)
 
-    def push_tip(self, force: tuple[float, float, float], at: float | None = None) -> None:
-        """Push the true tip with this force, N, in the base frame; zeros end it."""
-        vector = np.asarray(force, dtype=np.float64)
-        if vector.shape != (3,) or not np.isfinite(vector).all() or np.linalg.norm(vector) > FORCE_MAX:
-            raise FaultError(
-                f"a tip force of {force} was asked for: give three numbers, together at most {FORCE_MAX} N"
-            )
-        self._change(Fault.TIP_FORCE, {"tip_force": vector}, at)
+    @injects(Fault.BRAKE_STUCK, "brake")
+    def stick_brake(self, axis: Axis, on: bool = True, at: float | None = None) -> None:
+        """Let a brake hold also when it is told to open."""
+        self._set(Fault.BRAKE_STUCK, self._braked(axis), on, at)
 
-    def _change(self, fault: Fault, values: dict[str, Any], at: float | None) -> None:
-        record = self._record[0]
-        if fault & ~Fault(int(record["supported"])):
-            raise FaultError(f"this rig cannot inject {fault.name}: it can {Fault(int(record['supported']))!r}")
-        if at is not None and not (np.isfinite(at) and at >= 0.0):
-            raise FaultError(
-                f"a fault was asked for at {at} s: give the rig's time, 0 or later (it is {self.time:.6f} s)"
-            )
-        version = int(record["version"])
-        record["version"] = version + 1  # odd: the rig leaves the values alone
-        for name, value in values.items():
-            record[name] = value
-        record["begin_us"] = 0 if at is None else round(at * 1e6)
-        set_fault_bits(record)
-        record["version"] = version + 2
+    @injects(Fault.BRAKE_SLIPS, "brake")
+    def slip_brake(
+        self, axis: Axis, factor: Annotated[float, Range(0.0, 1.0, "", "1 ends it")], at: float | None = None
+    ) -> None:
+        """Let a brake hold so much of its torque only."""
+        loss = self._entry("brake_loss", self._braked(axis), 1.0 - factor)
+        self._change(Fault.BRAKE_SLIPS, {"brake_loss": loss}, at)
 
-    def _axis(self, axis: int) -> int:
-        n_axes = int(self._record["n_axes"][0])
-        if not 0 <= axis < n_axes:
-            raise FaultError(f"a fault on axis {axis} was asked for: this arm has the axes 0 to {n_axes - 1}")
-        return axis
+    @injects(Fault.BRAKES_LATE, "brake")
+    def delay_brakes(self, delay: Annotated[float, Range(0.0, 1.0, "s", "0 ends it")], at: float | None = None) -> None:
+        """Let all brakes close, and open, so much later."""
+        self._change(Fault.BRAKES_LATE, {"brake_delay_substeps": _substeps(delay)}, at)
 
-    def _mask(self, name: str, axis: int, on: bool) -> int:
-        bit = 1 << self._axis(axis)
-        mask = int(self._record[name][0])
-        return mask | bit if on else mask & ~bit
+    @injects(Fault.TIP_FORCE, "contact")
+    def push_tip(
+        self, force: Annotated[Vector, Range(-FORCE_MAX, FORCE_MAX, "N", "base frame")], at: float | None = None
+    ) -> None:
+        """Push the true tip with this force; zeros end it."""
+        if np.linalg.norm(force) > FORCE_MAX:
+            raise FaultError(f"tip_force: force = {force} was asked for: allowed is a norm of up to {FORCE_MAX} N")
+        self._change(Fault.TIP_FORCE, {"tip_force": np.asarray(force)}, at)
 
-    def _entry(self, name: str, axis: int, value: float) -> np.ndarray[Any, Any]:
-        entries: np.ndarray[Any, Any] = self._record[name][0].copy()
-        entries[self._axis(axis)] = value
-        return entries
+    @injects(Fault.WALL, "contact")
+    def put_wall(
+        self,
+        point: Annotated[Vector, Range(-2.0, 2.0, "m", "on it, base frame")],
+        normal: Annotated[Vector, Range(-1e3, 1e3, "", "out of it, any length")],
+        stiffness: Annotated[float, Range(1.0, 1e5, "N/m")] = 1e4,
+        at: float | None = None,
+    ) -> None:
+        """Put a wall in the way: it pushes the true tip back by its stiffness times how deep the tip is in it."""
+        length = np.linalg.norm(normal)
+        if length < 1e-6:
+            raise FaultError(f"wall: normal = {normal} was asked for: give a direction out of the wall, not all zeros")
+        values = {
+            "wall_stiffness": stiffness,
+            "wall_point": np.asarray(point),
+            "wall_normal": np.asarray(normal) / length,
+        }
+        self._change(Fault.WALL, values, at)
 
-    @staticmethod
-    def _rate(what: str, rate: float) -> float:
-        if not 0.0 <= rate <= 1.0:
-            raise FaultError(f"{what} of {rate} was asked for: a probability is 0 to 1")
-        return rate
+    # Controllers and host
+
+    @injects(Fault.CONTROLLER_RESTART, "controller")
+    def restart_controller(
+        self, duration: Annotated[float, Range(0.0, 10.0, "s", "until it is up")] = 0.0, at: float | None = None
+    ) -> None:
+        """Switch the controllers off and on: no torque meanwhile, then neither configured nor referenced; once."""
+        self._change(Fault.CONTROLLER_RESTART, {"restart": self._event(), "restart_substeps": _substeps(duration)}, at)
+
+    @injects(Fault.CONTROLLER_FROZEN, "controller")
+    def freeze_controller(self, on: bool = True, at: float | None = None) -> None:
+        """Let the controllers' program hang: no answers, no servo, no watchdog, and what they drive stays."""
+        self._change(Fault.CONTROLLER_FROZEN, {"controller_frozen": int(on)}, at)
+
+    @injects(Fault.SERVO_STALLED, "controller")
+    def stall_servo(self, duration: Annotated[float, Range(0.00025, 10.0, "s")], at: float | None = None) -> None:
+        """Let the joint servo, its checks and its watchdog pause, while frames are answered; once."""
+        values = {"servo_stall": self._event(), "servo_stall_substeps": _substeps(duration)}
+        self._change(Fault.SERVO_STALLED, values, at)
+
+    @injects(Fault.WATCHDOG_DEAD, "controller")
+    def kill_watchdog(self, on: bool = True, at: float | None = None) -> None:
+        """Let the controllers' watchdog never fire."""
+        self._change(Fault.WATCHDOG_DEAD, {"watchdog_dead": int(on)}, at)
+
+    @injects(Fault.LIMITS_DEAD, "controller")
+    def kill_limits(self, on: bool = True, at: float | None = None) -> None:
+        """Let the controllers no longer check limits themselves."""
+        self._change(Fault.LIMITS_DEAD, {"limits_dead": int(on)}, at)
+
+    @injects(Fault.HOST_STALLED, "host")
+    def stall_host(
+        self, periods: Annotated[int, Range(1, 10**9, "periods", "10^9: dead")], at: float | None = None
+    ) -> None:
+        """Let the host's process stand still for so many of its periods; once; in lock-step only."""
+        self._change(Fault.HOST_STALLED, {"host_stall": self._event(), "host_stall_periods": periods}, at)
+
+
+def _contacts(channel: str) -> int:
+    """Return the set of contacts that a channel means."""
+    return BOTH if channel == "both" else 1 << int(channel)
+
+
+def _substeps(duration: float) -> int:
+    """Return a duration in s as a number of 250 us substeps."""
+    return round(duration * 1e6 / SUBSTEP_US)

@@ -12,18 +12,16 @@ from numba.core import types
 
 from controller import clock
 from controller.clock import CORE_TICK, LOCKSTEP, READERS_NS, RIG_TICK, await_change, tell_change
-from firmware_bridge import native
-from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US
-from hil.faults import FAULTS
-from hil.plant import PLANT, plant_substep
+from hil.board import BUFFER, RIG, SUBSTEP_NS, WORLD_TYPES, end_events, serve, substep, take_faults
+from hil.fault_record import FAULTS
+from hil.intruder import pass_bytes
 from hil.truth import TRUTH, record_truth
-from hil.wire import LANE, NOTHING, lane_arrival, lane_is_empty, put_byte, take_byte
+from hil.wire import LANE, NOTHING, lane_arrival, lane_is_empty, take_byte
 from kinematics.compiled import Array, array_of, kernel
 from telemetry.ring import RING_HEADER, fence_acquire, fence_release, lag, publish
 
-__all__ = ["RIG", "run_lockstep", "run_real", "simulate_tick"]
+__all__ = ["BUFFER", "RIG", "SUBSTEP_NS", "run_lockstep", "run_real", "simulate_tick"]
 
-SUBSTEP_NS = FW_TICK_US * 1000
 FOREVER_NS = 2**62
 LATE_NS = 20_000_000  # woken later than this, the rig drops the time that it lost instead of catching up in a burst
 WAKE_UP_NS = 40_000  # about what a machine takes to wake a process: allowed for, as it is no property of the line
@@ -33,48 +31,10 @@ POLLIN = 1  # asm-generic/poll.h
 TCGETS2 = 0x802C542A  # asm-generic/ioctls.h: _IOR('T', 0x2A, struct termios2), 44 bytes
 TERMIOS2_OSPEED = 10  # struct termios2 in words of 4 bytes: four of flags, c_line and 19 characters, the two speeds
 BYTES_NS = 1_000_000  # lock-step: wait so long for the host's bytes before looking at the barrier again
-BUFFER = 4096  # bytes, as much as a pseudo-terminal holds
 
-RIG = np.dtype(
-    [
-        ("firmware", "i8"),  # address of its memory
-        ("host_fd", "i8"),  # the pseudo-terminal's controlling side; -1: none
-        ("port_fd", "i8"),  # its other side, kept open
-        ("baud", "i8"),  # the device's
-        ("is_garbled", "i8"),  # the host's is another one
-        ("substeps_per_tick", "i8"),
-        ("period_ns", "i8"),
-        ("stop", "i8"),  # set by the process
-        ("time_ns", "i8"),  # how far the arm has been simulated: the rig's own time
-        ("tick", "i8"),  # host periods simulated
-        ("substep", "i8"),  # substeps of the present one done
-        ("origin_ns", "i8"),  # CLOCK_MONOTONIC at the rig's time 0
-        ("lost_ns", "i8"),  # time dropped because the rig was woken too late
-        ("lost_count", "i8"),
-        ("bytes_in", "i8"),  # read from the host
-        ("bytes_out", "i8"),  # written to the host
-        ("host_is_gone", "i8"),  # bytes that the pseudo-terminal did not take
-        ("timespec", "i8", (2,)),
-        ("pollfd", "i8", (1,)),  # struct pollfd: int, short, short
-        ("termios2", "i4", (12,)),
-        ("input", "u1", (BUFFER,)),
-        ("input_count", "i8"),
-        ("output", "u1", (BUFFER,)),
-        ("output_count", "i8"),
-        ("byte", "u1", (8,)),
-        ("reply", "u1", (1024,)),
-    ],
-    align=True,
-)
-
-_RIG, _PLANT, _FAULTS, _LANE = array_of(RIG), array_of(PLANT), array_of(FAULTS), array_of(LANE)
-_INPUTS, _OUTPUTS, _TRUTH = array_of(BOARD_INPUTS), array_of(BOARD_OUTPUTS), array_of(TRUTH)
+_RIG, _FAULTS, _LANE, _TRUTH = array_of(RIG), array_of(FAULTS), array_of(LANE), array_of(TRUTH)
 _HEADER, _LOCKSTEP = array_of(RING_HEADER), array_of(LOCKSTEP)
-_WORLD = (_RIG, _PLANT, _FAULTS, _FAULTS, _LANE, _LANE, _INPUTS, _OUTPUTS)
 
-_fw_receive: Any = native.fw_receive
-_fw_tick: Any = native.fw_tick
-_fw_transmit: Any = native.fw_transmit
 _clock_gettime: Any = clock.clock_gettime
 _clock_nanosleep: Any = clock.clock_nanosleep
 _read: Any = types.ExternalFunction("read", types.intp(types.int32, types.intp, types.uintp))
@@ -83,68 +43,11 @@ _ppoll: Any = types.ExternalFunction("ppoll", types.int32(types.intp, types.uint
 _ioctl: Any = types.ExternalFunction("ioctl", types.int32(types.int32, types.uintp, types.intp))
 
 
-@kernel(types.void(_RIG, _FAULTS, _FAULTS))
-def _take_faults(rig: Array, shared: Array, faults: Array) -> None:
-    """Take a new set of faults when it is whole and due."""
-    now_us = rig[0].time_ns // 1000
-    shared[0].time_us = now_us
-    version = shared[0].version
-    if version == faults[0].version or version & 1 or shared[0].begin_us > now_us:
-        return
-    fence_acquire()
-    faults[0] = shared[0]
-    fence_acquire()
-    if shared[0].version != version:
-        faults[0].version = 0  # it was changed meanwhile: take it again in the next substep
-        return
-    shared[0].applied_us = now_us
-    shared[0].applied_version = version
-
-
-@kernel(types.void(_RIG, _FAULTS, _FAULTS, _LANE, _LANE, types.int64))
-def _serve(rig: Array, shared: Array, faults: Array, to_device: Array, to_host: Array, until_ns: int) -> None:
-    """Give the firmware the bytes that have arrived by then, one by one, and put its answers on the line."""
-    r = rig[0]
-    while True:
-        byte = take_byte(to_device, faults, shared, until_ns)
-        if byte == NOTHING:
-            return
-        r.byte[0] = byte
-        _fw_receive(r.firmware, r.byte.ctypes.data, np.uintp(1))
-        arrived_ns = to_device[0].taken_ns
-        count = np.int64(_fw_transmit(r.firmware, r.reply.ctypes.data, np.uintp(r.reply.size)))
-        for i in range(count):
-            answer = int(np.int64(r.reply[i]))
-            put_byte(to_host, faults, shared, answer, arrived_ns, faults[0].reply_delay_ns, r.is_garbled)
-
-
-@kernel(types.void(*_WORLD))
-def _substep(
-    rig: Array,
-    plant: Array,
-    shared: Array,
-    faults: Array,
-    to_device: Array,
-    to_host: Array,
-    inputs: Array,
-    outputs: Array,
-) -> None:
-    """Simulate 250 us."""
-    r = rig[0]
-    _take_faults(rig, shared, faults)
-    inputs[0].estop_open = faults[0].estop_open
-    _fw_tick(r.firmware, inputs.ctypes.data, outputs.ctypes.data)
-    plant_substep(plant, faults, outputs, inputs)
-    r.time_ns += SUBSTEP_NS
-    r.substep += 1
-
-
 @kernel(types.void(_RIG, _FAULTS, _FAULTS, _LANE, types.int64))
 def _put_input(rig: Array, shared: Array, faults: Array, to_device: Array, now_ns: int) -> None:
     """Put what was read from the host on the line."""
     r = rig[0]
-    for i in range(r.input_count):
-        put_byte(to_device, faults, shared, int(np.int64(r.input[i])), now_ns, 0, r.is_garbled)
+    pass_bytes(to_device, faults, shared, r.input[:], r.input_count, now_ns, r.is_garbled)
     r.bytes_in += r.input_count
     r.input_count = 0
 
@@ -162,7 +65,7 @@ def _take_output(rig: Array, shared: Array, faults: Array, to_host: Array, until
         r.output_count += 1
 
 
-@kernel(types.void(*_WORLD, _TRUTH))
+@kernel(types.void(*WORLD_TYPES, _TRUTH))
 def simulate_tick(
     rig: Array,
     plant: Array,
@@ -176,17 +79,20 @@ def simulate_tick(
 ) -> None:
     """Simulate one host period: take `input` as written at its start, leave in `output` what is readable at its end."""
     r = rig[0]
-    _take_faults(rig, shared, faults)
+    if r.host_stall_periods > 0:
+        r.host_stall_periods -= 1
+    take_faults(rig, shared, faults)
     _put_input(rig, shared, faults, to_device, r.time_ns)
     for _ in range(r.substeps_per_tick):
-        _substep(rig, plant, shared, faults, to_device, to_host, inputs, outputs)
-        _serve(rig, shared, faults, to_device, to_host, r.time_ns)
+        substep(rig, plant, shared, faults, to_device, to_host, inputs, outputs)
+        serve(rig, shared, faults, to_device, to_host, r.time_ns)
     _take_output(rig, shared, faults, to_host, r.time_ns)
     r.substep = 0
     r.tick += 1
-    record_truth(plant, faults, outputs, truth)
+    record_truth(plant, faults, inputs, outputs, truth)
     truth[0].tick = r.tick
     truth[0].t_ns = r.tick * r.period_ns
+    end_events(rig, faults)
 
 
 @kernel(types.void(_HEADER, _TRUTH, _TRUTH))
@@ -228,7 +134,7 @@ def _now(rig: Array) -> int:
     return int(timespec[0] * 1_000_000_000 + timespec[1])
 
 
-@kernel(types.void(*_WORLD, _TRUTH, _HEADER, _TRUTH))
+@kernel(types.void(*WORLD_TYPES, _TRUTH, _HEADER, _TRUTH))
 def run_real(
     rig: Array,
     plant: Array,
@@ -270,16 +176,17 @@ def run_real(
         _write_host(rig)
 
         while r.time_ns <= now_ns:
-            _serve(rig, shared, faults, to_device, to_host, r.time_ns)
-            _substep(rig, plant, shared, faults, to_device, to_host, inputs, outputs)
+            serve(rig, shared, faults, to_device, to_host, r.time_ns)
+            substep(rig, plant, shared, faults, to_device, to_host, inputs, outputs)
             if r.substep == r.substeps_per_tick:
                 r.substep = 0
                 r.tick += 1
-                record_truth(plant, faults, outputs, truth)
+                record_truth(plant, faults, inputs, outputs, truth)
+                end_events(rig, faults)
                 truth[0].tick = r.tick
                 truth[0].t_ns = r.origin_ns + r.time_ns
                 _push(header, slots, truth)
-        _serve(rig, shared, faults, to_device, to_host, now_ns)
+        serve(rig, shared, faults, to_device, to_host, now_ns)
 
         wake_ns = r.time_ns + LONGEST_WAIT_NS
         if not lane_is_empty(to_device):
@@ -307,7 +214,7 @@ def _await_host(rig: Array) -> None:
     _ppoll(r.pollfd.ctypes.data, np.uintp(1), r.timespec.ctypes.data, 0)
 
 
-@kernel(types.void(*_WORLD, _TRUTH, _HEADER, _TRUTH, _LOCKSTEP))
+@kernel(types.void(*WORLD_TYPES, _TRUTH, _HEADER, _TRUTH, _LOCKSTEP))
 def run_lockstep(
     rig: Array,
     plant: Array,
@@ -331,9 +238,9 @@ def run_lockstep(
         if not is_active:
             _read_host(rig, BUFFER)
             if r.input_count > 0:
-                _take_faults(rig, shared, faults)
+                take_faults(rig, shared, faults)
                 _put_input(rig, shared, faults, to_device, r.time_ns)
-                _serve(rig, shared, faults, to_device, to_host, FOREVER_NS)
+                serve(rig, shared, faults, to_device, to_host, FOREVER_NS)
                 _take_output(rig, shared, faults, to_host, FOREVER_NS)
                 to_device[0].free_ps = 0
                 to_host[0].free_ps = 0
@@ -341,9 +248,9 @@ def run_lockstep(
                 fence_release()
                 _write_host(rig)
                 continue
-        elif w.core_tick > r.tick and np.int64(lag(header)) * 2 < slots.size:
+        elif (w.core_tick > r.tick or r.host_stall_periods > 0) and np.int64(lag(header)) * 2 < slots.size:
             fence_acquire()
-            if r.bytes_in + r.input_count < w.core_bytes:
+            if r.host_stall_periods == 0 and r.bytes_in + r.input_count < w.core_bytes:
                 _read_host(rig, w.core_bytes - r.bytes_in - r.input_count)
                 if r.bytes_in + r.input_count < w.core_bytes:
                     _await_host(rig)
@@ -351,6 +258,8 @@ def run_lockstep(
             simulate_tick(rig, plant, shared, faults, to_device, to_host, inputs, outputs, truth)
             _push(header, slots, truth)
             _write_host(rig)
+            if r.host_stall_periods > 0:
+                continue  # the core is not told: its clock will jump when the stall is over
             w.rig_bytes = r.bytes_out
             fence_release()
             w.rig_tick = r.tick
@@ -358,7 +267,7 @@ def run_lockstep(
             continue
         if not is_active:
             _await_host(rig)
-        elif w.core_tick > r.tick:  # the truth's readers are far behind
+        elif w.core_tick > r.tick or r.host_stall_periods > 0:  # the truth's readers are far behind
             r.timespec[0] = 0
             r.timespec[1] = READERS_NS
             _clock_nanosleep(np.int32(CLOCK_MONOTONIC), np.int32(0), r.timespec.ctypes.data, 0)

@@ -16,12 +16,13 @@ from numba import carray
 from numba.core import types
 from numba.extending import intrinsic
 
+from controller.config import RemoteCenterConfig
 from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US
-from hil.faults import FAULTS, HilError
+from hil.fault_record import FAULTS, LIES, Fault, HilError
 from hil.noise import GOLDEN, gaussian, mix, uniform
 from hil.plant_file import PlantError, PlantFile, check_sizes, load_plant
 from kinematics.compiled import Array, array_of, kernel
-from kinematics.description import Convention, DescriptionError, load_arm
+from kinematics.description import Convention, DescriptionError, Family, load_arm
 from telemetry.sample import MAX_AXES
 
 __all__ = [
@@ -31,11 +32,23 @@ __all__ = [
     "plant_pose",
     "plant_substep",
     "plant_view",
+    "restart_encoders",
 ]
 
 SUBSTEP = FW_TICK_US * 1e-6  # s
 SETTLE = 0.5  # s, with brakes on, before the power comes
 JAM_FRICTION = 1e3  # N·m or N; more than any motor
+SUBSTEPS_PER_READING = 40  # of a motor's temperature: 10 ms
+TEMPERATURE_SALT = np.uint64(0xA0761D6478BD642F)
+COMMANDED, FROZEN = LIES.index("commanded") + 1, LIES.index("frozen") + 1
+ENCODER_FAULTS = np.uint64(
+    Fault.ENCODER_DRIFT | Fault.ENCODER_NOISE | Fault.ENCODER_BIT_STUCK | Fault.ENCODER_COUNTS_LOST
+)
+TEMPERATURE_FAULTS = np.uint64(
+    Fault.TEMPERATURE_SET | Fault.TEMPERATURE_RAMP | Fault.TEMPERATURE_FROZEN | Fault.TEMPERATURE_MISSING
+)
+SHAFT_LINK = 4  # where the mechanics keep a remote centre: the shaft turns with the fourth joint, about its z axis
+NO_INSTRUMENT = RemoteCenterConfig()
 
 
 def _numbers(values: Any) -> str:  # noqa: ANN401
@@ -57,7 +70,7 @@ def _row(alpha: float, a: float, theta: float, d: float) -> Array:
 def make_mjcf(record: np.void, plant: PlantFile) -> str:
     """Return the MuJoCo model of a plant as MJCF.
 
-    Bodies 1 to n_axes are the links, their frames those of the DH table; the jaw turns about the last one's z axis.
+    Bodies 1 to n_axes are the links, their frames those of the DH table; a jaw turns about the last one's z axis.
     Bodies after them carry the actuators. Joints likewise: first the links', then the actuators'.
 
     Args:
@@ -97,8 +110,10 @@ def make_mjcf(record: np.void, plant: PlantFile) -> str:
             com = np.asarray(record["com"][i]) + plant.inertia.com_shift[i]
             inertia = factor * np.asarray(record["inertia"][i])
         else:
-            T, mass, com = np.eye(4), plant.inertia.jaw_mass, np.asarray(plant.inertia.jaw_com)
-            inertia = np.diag(plant.inertia.jaw_inertia)
+            jaw = plant.inertia
+            assert jaw.jaw_mass is not None  # by check_sizes
+            T, mass, com = np.eye(4), jaw.jaw_mass, np.asarray(jaw.jaw_com)
+            inertia = np.diag(np.asarray(jaw.jaw_inertia))
         full = inertia[(0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)]
         xml.append(
             f'<body name="link_{i}" pos="{_numbers(T[:3, 3])}" quat="{_numbers(_quaternion(T[:3, :3]))}">'
@@ -161,6 +176,10 @@ PLANT = np.dtype(
         ("n_axes", "i8"),
         ("n_joints", "i8"),
         ("tip", "f8", (4, 4)),
+        ("shaft_link", "i8"),  # the body that the instrument's shaft is fixed to; 0: no shaft
+        ("shaft_point", "f8", (3,)),  # in its frame
+        ("shaft_direction", "f8", (3,)),
+        ("remote_center", "f8", (3,)),  # base frame, nominal; nan: none
         ("counts_per_unit", "f8", (MAX_AXES,)),
         ("effort_per_amp", "f8", (MAX_AXES,)),
         ("current_max", "f8", (MAX_AXES,)),
@@ -171,6 +190,11 @@ PLANT = np.dtype(
         ("current_noise", "f8"),
         ("absolute_noise", "f8", (MAX_AXES,)),
         ("absolute_step", "f8", (MAX_AXES,)),
+        ("ambient", "f8"),  # degrees Celsius
+        ("heating", "f8", (MAX_AXES,)),  # K/A², in the end
+        ("warming", "f8"),  # part of the way to the end that a substep makes
+        ("temperature_noise", "f8"),
+        ("temperature_step", "f8"),
         # state
         ("random", "u8"),
         ("substeps", "i8"),
@@ -179,6 +203,10 @@ PLANT = np.dtype(
         ("brakes_open", "i8"),
         ("encoder_last", "i8", (MAX_AXES,)),
         ("encoder_count", "i8", (MAX_AXES,)),
+        ("encoder_error", "f8", (MAX_AXES,)),  # counts, the part of a drift or loss that is not a whole one yet
+        ("temperature", "f8", (MAX_AXES,)),  # degrees Celsius, of the windings
+        ("temperature_read", "f8", (MAX_AXES,)),  # what their sensors gave last
+        ("temperature_shift", "f8", (MAX_AXES,)),  # that a ramp has come to
         ("current", "f8", (MAX_AXES,)),  # A
         ("effort", "f8", (MAX_AXES,)),  # N·m or N on the actuators
         ("tip_pose", "f8", (4, 4)),  # T_base_tip, true
@@ -204,11 +232,63 @@ def plant_view(address: int, count: int) -> Array:
     return carray(_floats_at(address), count)  # type: ignore[no-any-return]
 
 
+@kernel(types.void(_PLANT))
+def restart_encoders(plant: Array) -> None:
+    """Let the encoders' counters begin at 0, as at power-up."""
+    for j in range(plant[0].n_axes):
+        plant[0].encoder_count[j] = 0
+        plant[0].encoder_error[j] = 0.0
+
+
+@kernel(types.int64(_PLANT, _FAULTS, types.int64, types.int64))
+def _faulty_count(plant: Array, faults: Array, j: int, moved: int) -> int:
+    """Return what an encoder shows that drifts, loses counts, is noisy or has a bit stuck, after it moved so much."""
+    p, f = plant[0], faults[0]
+    bit = np.uint64(1) << np.uint64(j)
+    if not f.encoder_frozen & bit:
+        p.encoder_error[j] += f.encoder_drift[j] * SUBSTEP - f.encoder_loss[j] * moved
+        whole = np.int64(np.floor(p.encoder_error[j]))
+        p.encoder_error[j] -= whole
+        p.encoder_count[j] += whole
+    shown = np.int64(p.encoder_count[j] + f.encoder_offset[j])
+    if f.encoder_noise[j] > 0.0:
+        p.random += GOLDEN
+        shown += np.int64(np.rint(f.encoder_noise[j] * gaussian(mix(p.random))))
+    if f.encoder_bit_stuck & bit:
+        one = np.int64(1) << f.encoder_bit[j]
+        shown = shown | one if f.encoder_bit_value[j] else shown & ~one
+    return int(shown)
+
+
 @kernel(types.void(_PLANT, _FAULTS, _INPUTS))
-def _sense(plant: Array, faults: Array, inputs: Array) -> None:
+def _sense_temperature(plant: Array, faults: Array, inputs: Array) -> None:
+    """Fill in what the motors' temperature sensors show; one of them is read in each substep, so each at 100 Hz."""
+    p, f = plant[0], faults[0]
+    turn = p.substeps % SUBSTEPS_PER_READING
+    if turn < p.n_axes:
+        # not a draw of its own from the counter, which would shift all other noise
+        noise = gaussian(mix(p.random ^ TEMPERATURE_SALT))
+        read = p.temperature[turn] + p.temperature_noise * noise
+        p.temperature_read[turn] = np.rint(read / p.temperature_step) * p.temperature_step
+        inputs[0].temperature[turn] = p.temperature_read[turn]
+    if not f.bits & TEMPERATURE_FAULTS:
+        return
+    for j in range(p.n_axes):
+        bit = np.uint64(1) << np.uint64(j)
+        shown = f.temperature[j] if f.temperature_set & bit else p.temperature_read[j]
+        p.temperature_shift[j] += f.temperature_ramp[j] * SUBSTEP
+        if f.temperature_missing & bit:
+            inputs[0].temperature[j] = np.nan
+        elif not f.temperature_frozen & bit:
+            inputs[0].temperature[j] = shown + p.temperature_shift[j]
+
+
+@kernel(types.void(_PLANT, _FAULTS, _INPUTS, _OUTPUTS))
+def _sense(plant: Array, faults: Array, inputs: Array, outputs: Array) -> None:
     """Fill in what the board's sensors show of the present state."""
     n = plant[0].n_axes
     qpos = plant_view(plant[0].qpos, 2 * n)
+    has_faulty_counts = faults[0].bits & ENCODER_FAULTS
     for j in range(n):
         bit = np.uint64(1) << np.uint64(j)
         a = qpos[n + j]
@@ -219,19 +299,30 @@ def _sense(plant: Array, faults: Array, inputs: Array) -> None:
             moved = -moved
         if not faults[0].encoder_frozen & bit:
             plant[0].encoder_count[j] += moved
-        inputs[0].counts[j] = plant[0].encoder_count[j] + faults[0].encoder_offset[j]
+        shown = plant[0].encoder_count[j] + faults[0].encoder_offset[j]
+        if has_faulty_counts:
+            shown = _faulty_count(plant, faults, j, moved)
+        inputs[0].counts[j] = shown
 
         plant[0].random += GOLDEN
         noise = gaussian(mix(plant[0].random))
-        inputs[0].current[j] = plant[0].current[j] + plant[0].current_noise * noise
+        lie = faults[0].current_lie[j]
+        if lie == 0:
+            inputs[0].current[j] = plant[0].current[j] + plant[0].current_noise * noise
+        elif lie != FROZEN:
+            told = float(outputs[0].current[j]) if lie == COMMANDED else 0.0
+            inputs[0].current[j] = told + plant[0].current_noise * noise
 
         plant[0].random += GOLDEN
         noise = gaussian(mix(plant[0].random))
         # The potentiometers of the first axes sit at the joint, beyond the cable; those of the discs at the actuator.
         sensed = qpos[j] if plant[0].brake_friction[j] > 0.0 else a
         sensed += faults[0].absolute_offset[j] + plant[0].absolute_noise[j] * noise
-        inputs[0].absolute[j] = np.rint(sensed / plant[0].absolute_step[j]) * plant[0].absolute_step[j]
-    inputs[0].estop_open = faults[0].estop_open
+        if faults[0].absolute_missing & bit:
+            inputs[0].absolute[j] = np.nan
+        elif not faults[0].absolute_frozen & bit:
+            inputs[0].absolute[j] = np.rint(sensed / plant[0].absolute_step[j]) * plant[0].absolute_step[j]
+    _sense_temperature(plant, faults, inputs)
 
 
 @kernel(types.void(_PLANT))
@@ -252,19 +343,28 @@ def plant_pose(plant: Array) -> None:
 
 @kernel(types.void(_PLANT, _FAULTS))
 def _push_tip(plant: Array, faults: Array) -> None:
-    """Apply the injected force at the true tip: at the last link's COM, with the moment that moves it to the tip."""
-    link = plant[0].n_joints
-    wrench = carray(_floats_at(plant[0].wrench), (link + 1, 6))
-    fx, fy, fz = faults[0].tip_force[0], faults[0].tip_force[1], faults[0].tip_force[2]
-    if fx == 0.0 and fy == 0.0 and fz == 0.0:
+    """Apply what pushes the true tip: at the last link's COM, with the moment that moves the force to the tip."""
+    p, f = plant[0], faults[0]
+    link = p.n_joints
+    wrench = carray(_floats_at(p.wrench), (link + 1, 6))
+    fx, fy, fz = f.tip_force[0], f.tip_force[1], f.tip_force[2]
+    if fx == 0.0 and fy == 0.0 and fz == 0.0 and f.wall_stiffness == 0.0:
         for i in range(6):
             wrench[link, i] = 0.0
         return
     plant_pose(plant)
-    com = carray(_floats_at(plant[0].xipos), (link + 1, 3))
-    x = plant[0].tip_pose[0, 3] - com[link, 0]
-    y = plant[0].tip_pose[1, 3] - com[link, 1]
-    z = plant[0].tip_pose[2, 3] - com[link, 2]
+    if f.wall_stiffness > 0.0:
+        depth = 0.0
+        for i in range(3):
+            depth += (f.wall_point[i] - p.tip_pose[i, 3]) * f.wall_normal[i]
+        push = f.wall_stiffness * max(depth, 0.0)
+        fx += push * f.wall_normal[0]
+        fy += push * f.wall_normal[1]
+        fz += push * f.wall_normal[2]
+    com = carray(_floats_at(p.xipos), (link + 1, 3))
+    x = p.tip_pose[0, 3] - com[link, 0]
+    y = p.tip_pose[1, 3] - com[link, 1]
+    z = p.tip_pose[2, 3] - com[link, 2]
     wrench[link, 0] = fx
     wrench[link, 1] = fy
     wrench[link, 2] = fz
@@ -289,6 +389,7 @@ def plant_substep(
     if told != plant[0].brakes_told:
         plant[0].brakes_told = told
         plant[0].brake_wait = plant[0].release_substeps if told else plant[0].engage_substeps
+        plant[0].brake_wait += faults[0].brake_delay_substeps
     if plant[0].brake_wait > 0:
         plant[0].brake_wait -= 1
     else:
@@ -303,19 +404,22 @@ def plant_substep(
             current = 0.0
         current = min(max(current, -plant[0].current_max[j]), plant[0].current_max[j])
         plant[0].current[j] = current
-        plant[0].effort[j] = current * plant[0].effort_per_amp[j]
+        rise = plant[0].ambient + plant[0].heating[j] * current * current - plant[0].temperature[j]
+        plant[0].temperature[j] += plant[0].warming * rise
+        effort = current * plant[0].effort_per_amp[j] * (1.0 - faults[0].motor_loss[j])
+        plant[0].effort[j] = -effort if faults[0].motor_reversed & bit else effort
         applied[n + j] = plant[0].effort[j]
 
         friction = plant[0].coulomb[j]
-        if not plant[0].brakes_open and not faults[0].brake_failed & bit:
-            friction += plant[0].brake_friction[j]
+        if (not plant[0].brakes_open or faults[0].brake_stuck & bit) and not faults[0].brake_failed & bit:
+            friction += plant[0].brake_friction[j] * (1.0 - faults[0].brake_loss[j])
         if faults[0].axis_jammed & bit:
             friction += JAM_FRICTION
         frictionloss[n + j] = friction
     _push_tip(plant, faults)
     mj_step(plant[0].model, plant[0].data)
     plant[0].substeps += 1
-    _sense(plant, faults, inputs)
+    _sense(plant, faults, inputs, outputs)
 
 
 class Plant:
@@ -335,12 +439,19 @@ class Plant:
         arm: The name or path of the controller's description; it must have the axes of the plant's own arm.
         plant: The name or path of a plant file.
         seed: Draws the initial pose and the noise.
+        instrument: How an arm without a mechanical remote centre holds its instrument, and where its trocar is.
 
     Raises:
         PlantError: The plant file is absent, malformed, not of this arm, or gives no physical model.
     """
 
-    def __init__(self, arm: str, plant: str = "psm_classic", seed: int = 1) -> None:
+    def __init__(
+        self,
+        arm: str,
+        plant: str = "psm_classic",
+        seed: int = 1,
+        instrument: RemoteCenterConfig = NO_INSTRUMENT,
+    ) -> None:
         self.file, self.digest = load_plant(plant)
         # The body is its own file's: a controller with another model of the arm, a fitted one say, changes none of it.
         try:
@@ -362,8 +473,12 @@ class Plant:
         self.data = mujoco.MjData(self.model)
         self.record = np.zeros(1, PLANT)
         self.inputs = np.zeros(1, BOARD_INPUTS)
+        self.inputs["temperature"] = np.nan
+        self.inputs["pedal"] = 1
+        self.inputs["tool"] = self.file.tool
         self.outputs = np.zeros(1, BOARD_OUTPUTS)
         self._fill(nominal, seed)
+        self._hold(nominal, instrument)
         self._settle(nominal)
 
     def _fill(self, nominal: np.void, seed: int) -> None:
@@ -390,7 +505,26 @@ class Plant:
         record["current_noise"] = self.file.motors.current_noise
         record["absolute_noise"][:n] = self.file.sensors.absolute_noise
         record["absolute_step"][:n] = self.file.sensors.absolute_step
+        motors = self.file.motors
+        record["heating"][:n] = np.multiply(motors.resistance, motors.thermal_resistance)
+        record["warming"] = -np.expm1(-SUBSTEP / motors.thermal_time_constant)
+        record["ambient"] = motors.ambient
+        record["temperature"] = record["temperature_read"] = motors.ambient
+        record["temperature_noise"], record["temperature_step"] = motors.temperature_noise, motors.temperature_step
         record["random"] = mix(np.uint64(seed))
+
+    def _hold(self, nominal: np.void, instrument: RemoteCenterConfig) -> None:
+        """Say where the instrument's shaft is, for the truth."""
+        record = self.record[0]
+        if nominal["family"] == Family.NONE:
+            tip = np.asarray(nominal["tip"])
+            direction = tip[:3, :3] @ instrument.shaft_direction
+            record["shaft_link"] = nominal["n_joints"]
+            record["shaft_point"] = tip[:3, :3] @ instrument.shaft_point + tip[:3, 3]
+            record["shaft_direction"] = direction / np.linalg.norm(direction)
+            record["remote_center"] = np.nan if instrument.point is None else instrument.point
+        elif nominal["n_joints"] >= SHAFT_LINK:
+            record["shaft_link"], record["shaft_direction"] = SHAFT_LINK, (0.0, 0.0, 1.0)
 
     def _settle(self, nominal: np.void) -> None:
         """Put the arm where somebody left it, let it come to rest on its brakes, and power the sensors up."""

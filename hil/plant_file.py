@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from hil.faults import HilError
+from hil.fault_record import HilError
 from telemetry.sample import MAX_AXES
 
 __all__ = ["PlantError", "PlantFile", "check_sizes", "load_plant"]
@@ -31,13 +31,13 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Inertia(_Table, frozen=True, kw_only=True):
-    """What the links weigh, against the controller's model; one entry per row of the DH table."""
+    """What the links weigh, against the controller's model, one entry per row of the DH table; and a jaw, if any."""
 
     mass_factor: Positive
     com_shift: list[Vector]
-    jaw_mass: Annotated[float, Meta(gt=0.0)]
-    jaw_com: Vector
-    jaw_inertia: Vector
+    jaw_mass: Annotated[float, Meta(gt=0.0)] | None = None
+    jaw_com: Vector | None = None
+    jaw_inertia: Vector | None = None
 
 
 class Geometry(_Table, frozen=True, kw_only=True):
@@ -77,9 +77,24 @@ class Brakes(_Table, frozen=True, kw_only=True):
 
 
 class Motors(_Table, frozen=True, kw_only=True):
-    """Amplifiers."""
+    """Amplifiers and windings. A winding warms up by its losses against one thermal resistance, to the ambient."""
 
     current_noise: Annotated[float, Meta(ge=0.0)]
+    """A, standard deviation."""
+    current_rating: Positive | None = None
+    """A. What the board knows of its amplifiers and takes no larger limits than; left out: it knows nothing."""
+    resistance: Positive
+    """Ohm, of the windings."""
+    thermal_resistance: Positive
+    """K/W, from winding to ambient."""
+    thermal_time_constant: Annotated[float, Meta(gt=0.01, le=1e5)]
+    """s."""
+    ambient: Annotated[float, Meta(ge=-50.0, le=100.0)]
+    """Degrees Celsius."""
+    temperature_noise: Annotated[float, Meta(ge=0.0)]
+    """K, standard deviation of the sensors in the windings."""
+    temperature_step: Annotated[float, Meta(gt=0.0)]
+    """K, their resolution."""
 
 
 class Sensors(_Table, frozen=True, kw_only=True):
@@ -101,6 +116,8 @@ class PlantFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     title: str
     arm: str
+    tool: Annotated[int, Meta(ge=0, le=65535)] = 1
+    """Identity that the instrument's contact gives; 0: there is none."""
     inertia: Inertia
     geometry: Geometry
     transmission: Transmission
@@ -141,9 +158,13 @@ def check_sizes(plant: PlantFile, n_joints: int, n_axes: int) -> None:
         n_axes: Its axes, the jaw included.
 
     Raises:
-        PlantError: A list is too short or too long.
+        PlantError: A list is too short or too long, or the jaw's mass is missing, or there without a jaw.
     """
-    for table in ("inertia", "geometry", "transmission", "actuators", "brakes", "sensors", "start"):
+    for key in ("jaw_mass", "jaw_com", "jaw_inertia"):
+        if (getattr(plant.inertia, key) is None) == (n_axes > n_joints):
+            verb, remedy = ("lacks", "add it") if n_axes > n_joints else ("has", "its arm has no jaw: remove it")
+            raise PlantError(f"the plant of {plant.arm} {verb} inertia.{key}: {remedy}")
+    for table in ("inertia", "geometry", "transmission", "actuators", "brakes", "motors", "sensors", "start"):
         values = getattr(plant, table)
         for key in values.__struct_fields__:
             value = getattr(values, key)

@@ -30,15 +30,19 @@ from controller.config import Config
 from controller.realtime import take_cpu_and_priority
 from controller.run_dir import RunDir, write_atomically
 from firmware_bridge import native
+from firmware_bridge.messages import arm_hash
 
 native.load()  # before the kernels that call it are compiled or read from the cache
 
-from hil.faults import FAULTS, Fault, Faults, HilError  # noqa: E402
+from hil.fault_record import FAULTS, Fault, HilError  # noqa: E402
+from hil.faults import Faults  # noqa: E402
+from hil.intruder import give_foreign_frame  # noqa: E402
 from hil.loop import BUFFER, RIG, SUBSTEP_NS, run_lockstep, run_real, simulate_tick  # noqa: E402
 from hil.plant import Plant  # noqa: E402
 from hil.truth import CAPACITY, TRUTH  # noqa: E402
-from hil.wire import make_lane  # noqa: E402
+from hil.wire import TO_DEVICE, TO_HOST, make_lane  # noqa: E402
 from kinematics.compiled import prepare  # noqa: E402
+from kinematics.description import load_arm  # noqa: E402
 from telemetry.ring import create_ring  # noqa: E402
 from telemetry.shared import create_records, map_records  # noqa: E402
 
@@ -71,12 +75,12 @@ class Rig:
     Attributes:
         plant: The arm's body.
         faults: Injects faults.
-        ring: Its truth, record by record.
+        ring: Its truth, record by record; only with a run directory.
         record: The RIG record, shape (1,).
 
     Args:
         config: The daemon's configuration; it must have a [rig].
-        run_dir: Where `truth` and `faults` are made.
+        run_dir: Where `truth` and `faults` are made; None: in memory of this process alone, for `step` and `hil.stand`.
         real_time: Its truth is stamped by the real clock.
 
     Raises:
@@ -84,7 +88,7 @@ class Rig:
             not one of its arm.
     """
 
-    def __init__(self, config: Config, run_dir: Path, *, real_time: bool = False) -> None:
+    def __init__(self, config: Config, run_dir: Path | None, *, real_time: bool = False) -> None:
         if config.rig is None:
             raise HilError("the configuration has no [rig]: add one with the plant and the seed of the emulated arm")
         period_ns = round(config.cycle.period * 1e9)
@@ -93,16 +97,26 @@ class Rig:
                 f"cycle.period = {config.cycle.period} s: an emulated arm needs a multiple of its firmware's tick, "
                 f"{SUBSTEP_NS * 1e-9} s; choose e.g. 0.001"
             )
-        paths = RunDir(run_dir)
         seed = config.rig.seed
         self.config = config
-        self.plant = Plant(config.arm.description, config.rig.plant, seed)
-        self._firmware = native.new_firmware(seed % 2**32)
+        self.plant = Plant(config.arm.description, config.rig.plant, seed, config.remote_center)
+        self._firmware = native.new_firmware(
+            seed % 2**32,
+            arm=arm_hash(load_arm(self.plant.file.arm).file.name),
+            key=_read_key(config.driver.key_file),
+            current_rating=self.plant.file.motors.current_rating,
+        )
         wall_offset_ns = time.time_ns() - time.monotonic_ns() if real_time else 0
-        self.ring = create_ring(paths.truth, TRUTH, CAPACITY, epoch=time.time_ns(), wall_offset_ns=wall_offset_ns)
-        self._shared = create_records(paths.faults, FAULTS)
-        self._shared["supported"] = ALL_FAULTS
+        if run_dir is None:
+            self._shared = np.zeros(1, FAULTS)
+        else:
+            paths = RunDir(run_dir)
+            self.ring = create_ring(paths.truth, TRUTH, CAPACITY, epoch=time.time_ns(), wall_offset_ns=wall_offset_ns)
+            self._shared = create_records(paths.faults, FAULTS)
+        self._shared["supported"] = ALL_FAULTS & ~Fault.HOST_STALLED if real_time else ALL_FAULTS
         self._shared["n_axes"] = self.plant.record["n_axes"]
+        braked = self.plant.record["brake_friction"][0] > 0.0
+        self._shared["braked"] = sum(1 << int(j) for j in np.flatnonzero(braked))
         self.faults = Faults(self._shared)
 
         self.record = np.zeros(1, RIG)
@@ -112,10 +126,12 @@ class Rig:
         record["baud"] = config.driver.baud
         record["substeps_per_tick"] = period_ns // SUBSTEP_NS
         record["period_ns"] = period_ns
+        record["tool"] = self.plant.file.tool
         self._truth = np.zeros(1, TRUTH)
         baud = config.driver.baud
         # Two faults of one run must not fall together only because the lanes draw alike.
-        to_device, to_host = make_lane(baud, 2 * seed + 1), make_lane(baud, 2 * seed + 2)
+        to_device, to_host = make_lane(baud, 2 * seed + 1, TO_DEVICE), make_lane(baud, 2 * seed + 2, TO_HOST)
+        give_foreign_frame(to_host, ~seed % 2**32)
         faults = np.zeros(1, FAULTS)
         board = (self.plant.inputs, self.plant.outputs)
         self._world: list[Any] = [self.record, self.plant.record, self._shared, faults, to_device, to_host, *board]
@@ -128,7 +144,7 @@ class Rig:
         return record
 
     def step(self, host_bytes: bytes = b"") -> bytes:
-        """Simulate one host period and return what the host can read at its end.
+        """Simulate one host period, and those that the host stands still, and return what it can read at their end.
 
         Args:
             host_bytes: What the host writes at its start.
@@ -141,11 +157,20 @@ class Rig:
         record = self.record[0]
         record["input"][: len(host_bytes)] = np.frombuffer(host_bytes, np.uint8)
         record["input_count"] = len(host_bytes)
-        simulate_tick(*self._world)
-        count = int(record["output_count"])
-        record["output_count"] = 0
-        record["bytes_out"] += count
-        return bytes(record["output"][:count])
+        output = b""
+        while True:
+            simulate_tick(*self._world)
+            count = int(record["output_count"])
+            record["output_count"] = 0
+            record["bytes_out"] += count
+            output += bytes(record["output"][:count])
+            if record["host_stall_periods"] == 0:
+                return output
+
+    @property
+    def world(self) -> list[Any]:
+        """All its records, in the order in which `hil.loop.simulate_tick` takes them."""
+        return self._world
 
     def run(self, host_fd: int, port_fd: int, lockstep: np.ndarray[Any, Any] | None = None) -> None:
         """Serve a pseudo-terminal until `stop`: on the real clock, or in lock-step with a core.
@@ -165,6 +190,21 @@ class Rig:
     def stop(self) -> None:
         """Let `run` return."""
         self.record["stop"] = 1
+
+
+def _read_key(path: str) -> bytes:
+    """Return the key of the board: that of the controller's key file; without one, all zeros."""
+    if not path:
+        return bytes(native.KEY_SIZE)
+    try:
+        key = bytes.fromhex(Path(path).read_text().strip())
+    except (OSError, ValueError) as error:
+        raise HilError(f"driver.key_file = {path!r} cannot be read: {error}; it holds 32 hexadecimal digits") from error
+    if len(key) != native.KEY_SIZE:
+        raise HilError(
+            f"driver.key_file = {path!r} holds {len(key)} bytes: write {2 * native.KEY_SIZE} hexadecimal digits"
+        )
+    return key
 
 
 class _Port:

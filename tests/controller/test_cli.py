@@ -147,7 +147,7 @@ def test_arms_lists_what_runs_and_what_is_shipped(served, trocar):
     assert psm["axes"][2]["name"] == "insertion"
     assert psm["axes"][2]["position_max"] == 0.24
     assert psm["tools"]["prograsp_forceps_400093"] == "ProGrasp Forceps 400093"
-    assert not listing["descriptions"]["panda"]["has_actuators"]
+    assert not listing["descriptions"]["iiwa7"]["has_actuators"]
     shown = trocar("arms").stdout
     assert "insertion" in shown
     assert "psm_classic:TOOL" in shown

@@ -20,11 +20,26 @@
 #define FW_SOURCE_HASH 0u /* the build gives a digest of the sources */
 #endif
 
+#define FW_KEY_SIZE 16u
+
+/* What the board knows of itself from its production: it outlives power cycles, and no host can change it. */
+struct board {
+    uint32_t serial_number;
+    uint32_t boot;                    /* another one at each power-up: a counter in flash, or a random number */
+    uint32_t arm;                     /* hash of the arm that it was set up for; 0: any */
+    uint8_t key[FW_KEY_SIZE];         /* authenticates the host's messages; all 0: no key */
+    float current_rating[FW_MAX_AXES]; /* A, of the amplifiers; 0: not limited */
+    float temperature_max;            /* degrees Celsius; 0: 80 */
+};
+
 struct board_inputs {
-    int32_t counts[FW_MAX_AXES];  /* encoders; they may wrap */
-    float current[FW_MAX_AXES];   /* A, measured */
-    float absolute[FW_MAX_AXES];  /* rad or m, scaled by the board; NaN: no such sensor */
-    uint32_t estop_open;          /* not 0: the e-stop chain is open */
+    int32_t counts[FW_MAX_AXES];      /* encoders; they may wrap */
+    float current[FW_MAX_AXES];       /* A, measured */
+    float absolute[FW_MAX_AXES];      /* rad or m, scaled by the board; NaN: no such sensor */
+    float temperature[FW_MAX_AXES];   /* degrees Celsius, of the motors; NaN: no such sensor */
+    uint32_t estop_open[2];           /* the e-stop's two contacts, each not 0: open */
+    uint32_t pedal[2];                /* the pedal's two contacts, each not 0: pressed */
+    uint32_t tool;                    /* identity of the instrument; 0: none */
 };
 
 struct board_outputs {
@@ -39,7 +54,7 @@ struct firmware;
 size_t fw_size(void);
 
 /* Puts the firmware into its power-up state: not configured, not referenced, no torque. */
-void fw_init(struct firmware *fw, uint32_t serial_number);
+void fw_init(struct firmware *fw, const struct board *board);
 
 /* Takes bytes from the host, in pieces of any size. HELLO, CONFIGURE and COMMAND are answered at once. */
 void fw_receive(struct firmware *fw, const uint8_t *bytes, size_t count);
