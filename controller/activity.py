@@ -22,7 +22,9 @@ __all__ = [
     "finish",
     "finish_jaw",
     "is_busy",
+    "is_enabling",
     "is_powered",
+    "note",
     "power_off",
     "report_ended",
 ]
@@ -41,6 +43,10 @@ class Activity(IntEnum):
     STREAMING = 7
     HOLDING = 8  # coming to rest, to hold there
     STOPPING = 9  # coming to rest, then power off
+    POWERING_BRAKED = 10  # enabling: power is asked for, the brakes stay on
+    TESTING_BRAKES = 11  # enabling: the motors push against their brakes
+    PROVING_WATCHDOG = 12  # enabling: silence, until the motor controllers take the power away by themselves
+    TESTING_SIGNS = 13  # enabling: a small push to either side, to see each encoder follow its motor
 
 
 CORE = np.dtype(
@@ -53,6 +59,15 @@ CORE = np.dtype(
         ("home_speed", "f8"),
         ("home", "f8", (MAX_AXES,)),
         ("stream_dead_ns", "i8"),
+        ("watchdog", "f8"),  # s, of the motor controllers
+        ("tool_expected", "i8"),  # identity of the instrument that must be there; -1: any
+        ("pedal_required", "i8"),
+        ("brake_settle_cycles", "i8"),  # enabling: by then the brakes of an arm that was just on have closed
+        ("brake_cycles", "i8"),  # enabling: so long the motors push against the brakes, each way
+        ("brake_slip", "f8", (MAX_AXES,)),  # actuator space: what a brake may give way
+        ("release_settle_cycles", "i8"),  # enabling: by then the arm has come to rest on its motors
+        ("pulse_cycles", "i8"),  # enabling: so long the push of the encoder test is, each way
+        ("silent_cycles", "i8"),  # enabling: so long the watchdog is waited for
         # state
         ("state", "i8"),  # OperatingState
         ("activity", "i8"),
@@ -62,6 +77,15 @@ CORE = np.dtype(
         ("jaw_id", "i8"),
         ("stale_ns", "i8"),  # STREAM_STALE: when the stream's last command had come
         ("fault", "i8"),  # catalogue code: latched, or why the arm is paused
+        ("fault_axis", "i8"),  # which axis that speaks of, or -1
+        ("fault_value", "f8"),  # what was measured
+        ("fault_bound", "f8"),  # what was allowed
+        ("axis", "i8"),  # the same three of the code that is found next
+        ("value", "f8"),
+        ("bound", "f8"),
+        ("age", "i8"),  # cycles since fresh feedback
+        ("lost", "i8"),  # the code of what is wrong with the line in this cycle, or 0
+        ("stop_cycles_at_end", "i8"),  # since the process was asked to end
         ("is_homed", "i8"),
         ("referenced", "i8"),
         ("free", "i8"),
@@ -70,6 +94,16 @@ CORE = np.dtype(
         ("clear_fault", "i8"),
         ("sequence", "i8"),  # of the last command sent
         ("reference_sequence", "i8"),  # of the first SET_REFERENCE command
+        ("step", "i8"),  # enable.Step
+        ("proved", "i8"),  # enabling: brakes and watchdog have been tested
+        ("silent", "i8"),  # nothing is sent in this cycle: the watchdog is being proved
+        ("rereference", "i8"),  # the next stream must begin where the set-point is
+        ("tool", "i8"),  # the instrument that was there when power came
+        ("test_effort", "f8", (MAX_AXES,)),  # actuator space: what a test adds
+        ("test_from", "f8", (MAX_AXES,)),  # actuator positions at its start
+        ("test_turn", "f8", (MAX_AXES,)),  # and at its turn
+        ("test_sum", "f8", (MAX_AXES,)),  # measured efforts, summed
+        ("test_count", "i8"),
         ("reference", "f8", (MAX_AXES,)),  # actuator positions to set
         ("offset", "f8", (MAX_AXES,)),  # by how much the set-point shifts with it
         ("sum_absolute", "f8", (MAX_AXES,)),
@@ -83,7 +117,9 @@ CORE = np.dtype(
     align=True,
 )
 
-_CORE, _SAMPLE, _i8 = array_of(CORE), array_of(SAMPLE), types.int64
+_CORE, _SAMPLE, _i8, _f8 = array_of(CORE), array_of(SAMPLE), types.int64, types.float64
+_CLEARING, _POWERING = int(Activity.CLEARING), int(Activity.POWERING)
+_POWERING_BRAKED = int(Activity.POWERING_BRAKED)
 _ENABLED, _PAUSED = int(OperatingState.ENABLED), int(OperatingState.PAUSED)
 _PREEMPTED, _OFF = int(MotionStatus.PREEMPTED), int(Mode.OFF)
 _NONE, _MOVING, _STREAMING = int(Activity.NONE), int(Activity.MOVING), int(Activity.STREAMING)
@@ -162,7 +198,24 @@ def power_off(core: Array) -> None:
     c.mode = _OFF
     c.clear_fault = 0
     c.free = 0
+    c.silent = 0
     c.compensation = 0.0
+    for i in range(MAX_AXES):
+        c.test_effort[i] = 0.0
+
+
+@kernel(types.void(_CORE, _i8, _f8, _f8))
+def note(core: Array, axis: int, value: float, bound: float) -> None:
+    """Say what the code that is returned next speaks of: the axis or -1, what was measured, what was allowed."""
+    c = core[0]
+    c.axis, c.value, c.bound = axis, value, bound
+
+
+@kernel(_i8(_CORE))
+def is_enabling(core: Array) -> int:
+    """Return 1 while the arm is on its way from no power to ENABLED."""
+    activity = core[0].activity
+    return int(activity == _CLEARING or activity == _POWERING or activity >= _POWERING_BRAKED)
 
 
 @kernel(_i8(_CORE))

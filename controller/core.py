@@ -7,6 +7,7 @@ arm to rest, takes the power away and ends.
 
 import argparse
 import gc
+import math
 import signal
 import sys
 import threading
@@ -24,7 +25,8 @@ from controller.clock import CLOCK, LOCKSTEP
 from controller.config import Config
 from controller.cycle import run
 from controller.errors import LawError
-from controller.guard import GUARD, JOINT_COMMAND
+from controller.guard.records import GUARD, JOINT_COMMAND
+from controller.guard.settings import fill_guard
 from controller.laws.compile import Law, compile_law, try_law
 from controller.laws.joint_pd import make_gains
 from controller.laws.law import LAW_STATE
@@ -51,6 +53,12 @@ __all__ = ["CoreInfo", "make_driver", "make_state"]
 
 LOOK = 0.002  # s between looks for the rig
 ENABLE_TIMEOUT = 1.0  # s from asking for power to brakes released
+BRAKE_SETTLE = 0.05  # s
+BRAKE_PUSH = 0.025  # s each way
+BRAKE_SLIP = 0.0003  # of an axis's range: what a closed brake may give way
+RELEASE_SETTLE = 0.04  # s
+ENCODER_PUSH = 0.02  # s each way
+SILENCE_MARGIN = 4  # cycles beyond the watchdog: the last command is under way when the silence begins
 STOP_TIMEOUT = 1.0  # s that a ramp to rest may take
 MOTION_PARTS = (walk, start, plan, plan_unsynchronised, evaluate, advance)
 OVERSPEED = 2.0  # the motor controllers' own limit, beside the joints' velocity limits: theirs is the last resort
@@ -120,6 +128,16 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
     core["home_speed"] = config.homing.speed
     core["home"][:n] = config.homing.pose
     core["stream_dead_ns"] = round(config.stream.dead * 1e9)
+    core["watchdog"] = config.driver.watchdog
+    core["tool_expected"] = -1 if config.driver.tool is None else config.driver.tool
+    core["pedal_required"] = config.pedal.required
+    core["brake_settle_cycles"] = round(BRAKE_SETTLE / period)
+    core["brake_cycles"] = max(round(BRAKE_PUSH / period), 4)
+    core["release_settle_cycles"] = round(RELEASE_SETTLE / period)
+    core["pulse_cycles"] = max(round(ENCODER_PUSH / period), 2)
+    core["silent_cycles"] = math.ceil(config.driver.watchdog / period) + SILENCE_MARGIN
+    core["brake_slip"] = BRAKE_SLIP * (a["actuator_position_max"] - a["actuator_position_min"])
+    core["axis"] = core["fault_axis"] = -1
 
     motion = records["motion"][0]
     motion["period"] = period
@@ -129,13 +147,7 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
     motion["stream_timeout_max_ns"] = round(config.stream.timeout * 1e9)
     motion["interpolate_timeout_max_ns"] = round(config.stream.interpolate_timeout * 1e9)
 
-    guard = records["guard"][0]
-    guard["n_axes"] = n
-    guard["period"] = period
-    guard["feedback_timeout"] = config.cycle.feedback_timeout
-    for name in ("position_min", "position_max", "velocity_max", "effort_max"):
-        guard[name] = a[name]
-    guard["following_error"][:n] = config.guard.following_error
+    fill_guard(records["guard"][0], config, a, n)
 
     law = records["law_state"][0]
     law["enabled"] = config.law.name != "joint_pd"

@@ -10,14 +10,18 @@ the same code on the real clock and in lock-step.
 import numpy as np
 from numba.core import types
 
-from controller.activity import CORE, Activity, is_busy, report_ended
+from controller.activity import CORE, Activity, is_busy, is_enabling, note, report_ended
 from controller.catalogue import Code, Reaction
 from controller.clock import CLOCK, FINISH, LOCKSTEP, NOW, WAIT
-from controller.guard import GUARD, JOINT_COMMAND, REACTIONS, arm_guard, check_command, check_feedback, check_stream
+from controller.guard.command import check_command
+from controller.guard.records import GUARD, JOINT_COMMAND, REACTIONS, arm_guard
+from controller.guard.timing import check_refusal, check_stream
+from controller.guard.tip import check_tip, keep_tip
+from controller.inspection import inspect, inspect_line
 from controller.laws.joint_pd import GAINS, joint_pd
 from controller.laws.law import LAW, LAW_STATE, call_law, set_parameters
 from controller.laws.parameters import SHARED
-from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Operation
+from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, VERB, Operation, Verb
 from controller.motion.advance import ADVANCE, ARRIVED, EVALUATE, PLAN, WAITING
 from controller.motion.effort import add_effort, ease_law
 from controller.motion.path import PATH
@@ -26,7 +30,7 @@ from controller.motion.start import START
 from controller.motion.trajectory import TRAJECTORY
 from controller.motion.walk import WALK
 from controller.orders import take_command
-from controller.reactions import device_code, fail, react
+from controller.reactions import fail, react
 from controller.states import Event
 from controller.supervision import arrive, supervise
 from drivers.driver import COMMAND, FEEDBACK, LINK, RECEIVE, TRANSMIT, Mode, Status
@@ -41,13 +45,13 @@ from telemetry.sample import MAX_AXES, SAMPLE, OperatingState
 __all__ = ["run"]
 
 _ENABLED, _PAUSED = int(OperatingState.ENABLED), int(OperatingState.PAUSED)
-_S0 = int(Reaction.S0)
-_OK, _LINK_ERROR, _POWER_LOST = int(Code.OK), int(Code.LINK_ERROR), int(Code.POWER_LOST)
+_S0, _S2 = int(Reaction.S0), int(Reaction.S2)
+_OK, _TOOL_CHANGED = int(Code.OK), int(Code.TOOL_CHANGED)
 _STREAM_STALE, _STREAM_DEAD = int(Code.STREAM_STALE), int(Code.STREAM_DEAD)
-_POWERING = int(Activity.POWERING)
-_STOPPING, _CLEARING = int(Activity.STOPPING), int(Activity.CLEARING)
-_OFF, _SET_REFERENCE = int(Mode.OFF), int(Mode.SET_REFERENCE)
-_POWERED, _FAULT = int(Status.POWERED), int(Status.FAULT)
+_POWERING, _SIGNS, _STOPPING = int(Activity.POWERING), int(Activity.TESTING_SIGNS), int(Activity.STOPPING)
+_OFF, _SET_REFERENCE, _BRAKED = int(Mode.OFF), int(Mode.SET_REFERENCE), int(Mode.BRAKED)
+_POWERED = int(Status.POWERED)
+_SERVO, _INTERPOLATE = int(Verb.SERVO), int(Verb.INTERPOLATE)
 _DISABLE, _SET_PARAMETERS = int(Operation.DISABLE), int(Operation.SET_LAW_PARAMETERS)
 _FAULTED = int(Event.FAULTED)
 STOP_CYCLES_AT_END = 2000  # after being asked to end: to come to rest and to see the power go off
@@ -160,8 +164,6 @@ def run(
     dc = command[0]
     n = a.n_axes
     x, y, T = scratch[20], scratch[21], poses[0]
-    stop_cycles = 0
-    age = 0
 
     while True:
         t_ns = wait(clock, lockstep, link, ring)
@@ -173,13 +175,14 @@ def run(
         t_received = now(clock)
 
         # --- estimate
-        age = 0 if fresh > 0 else age + 1
-        if age > 0 and clock[0].tick > 1:
+        c.age = 0 if fresh > 0 else c.age + 1
+        if c.age > 0 and clock[0].tick > 1 and not c.silent:
             s.frames_lost += 1
+        code = inspect_line(core, guard, link, feedback, clock[0].skipped)
         s.sequence = clock[0].tick
         s.t_ns = t_ns
         s.t_device_ns = f.t_device_ns
-        s.feedback_age = age
+        s.feedback_age = c.age
         s.device_status = f.status
         s.deadline_ns = clock[0].deadline_ns
         s.wakeup_ns = t_ns - clock[0].deadline_ns
@@ -191,25 +194,27 @@ def run(
         s.verdict = 0
         s.finished_id = 0
         s.finished_status = 0
+        s.tool = f.tool
         times(a.joint_from_actuator, f.position, s.measured_position, n)
         times(a.joint_from_actuator, f.velocity, s.measured_velocity, n)
         transposed_times(a.actuator_from_joint, f.effort, s.measured_effort, n)
         times(a.joint_from_actuator, f.absolute, s.absolute_position, n)
         copy_vector(f.position, s.actuator_position)
+        copy_vector(f.temperature, s.temperature)
+        copy_vector(s.measured_position, x)
+        forward(arm, x, T)
+        copy_matrix(T, s.measured_pose)
+        s.remote_center_distance = shaft_distance(T, a.shaft[:], a.remote_center[:]) if a.through else 0.0
 
-        # --- what the feedback says
-        lost = check_feedback(guard, age, s.measured_position, s.measured_velocity)
-        if lost == _OK and link[0].error != 0:
-            lost = _LINK_ERROR
-        powered = c.state == _ENABLED or c.state == _PAUSED
-        if lost != _OK:
-            if powered or c.activity != 0:
-                react(core, motion, arm, sample, lost)
-        elif f.status & _FAULT and c.activity != _CLEARING:
-            if powered or c.activity != 0:
-                react(core, motion, arm, sample, device_code(f.fault))
-        elif powered and not f.status & _POWERED:
-            react(core, motion, arm, sample, _POWER_LOST)
+        # --- what is wrong with what came in
+        code = inspect(core, guard, motion, sample, feedback, code)
+        if code != _OK:
+            if REACTIONS[code] >= _S2:
+                react(core, motion, arm, sample, code)
+            else:
+                s.event = code
+            if code == _TOOL_CHANGED:
+                c.is_homed = 0
 
         # --- one command
         tail = np.int64(mailbox[0].tail)
@@ -234,10 +239,15 @@ def run(
                     feedback,
                     message,
                     next_message,
-                    lost,
+                    c.lost,
                     scratch,
                     poses,
                 )
+            verb = VERB[message[0].operation] if 0 <= message[0].operation < len(VERB) else 0
+            code = check_refusal(guard, int(verb == _SERVO or verb == _INTERPOLATE), s.verdict)
+            if code != _OK:
+                note(core, -1, 0.0, 0.0)
+                react(core, motion, arm, sample, code)
 
         # --- what the arm is busy with
         code = supervise(
@@ -268,14 +278,16 @@ def run(
                 if is_streaming(motion, group):
                     s.stream_age_ns = max(s.stream_age_ns, age_ns)
                     if check_stream(age_ns, m.stream_timeout_ns[group], c.stream_dead_ns) != _OK:
+                        note(core, -1, age_ns * 1e-9, m.stream_timeout_ns[group] * 1e-9)
                         c.stale_ns = m.stream_ns[group]
                         react(core, motion, arm, sample, _STREAM_STALE)
                 elif group == 0:
                     s.stream_age_ns = age_ns
         if c.state == _PAUSED and c.fault == _STREAM_STALE and t_ns - c.stale_ns > c.stream_dead_ns:
+            note(core, -1, (t_ns - c.stale_ns) * 1e-9, c.stream_dead_ns * 1e-9)
             react(core, motion, arm, sample, _STREAM_DEAD)
         powered = c.state == _ENABLED or c.state == _PAUSED
-        if c.free or not (powered or c.activity == _POWERING):
+        if c.free or not (powered or c.activity == _POWERING or c.activity == _SIGNS):
             follow(motion, s.measured_position)
             if powered:
                 hold_here(motion, arm, 0)
@@ -314,10 +326,6 @@ def run(
         copy_vector(m.q, jc.position)
         copy_vector(m.qd, jc.velocity)
         ease_law(motion, arm, joint_command, c.free)
-        copy_vector(s.measured_position, x)
-        forward(arm, x, T)
-        copy_matrix(T, s.measured_pose)
-        s.remote_center_distance = shaft_distance(T, a.shaft[:], a.remote_center[:]) if a.through else 0.0
         copy_vector(m.q, x)
         forward(arm, x, T)
         copy_matrix(T, s.setpoint_pose)
@@ -334,28 +342,60 @@ def run(
             jc.effort[i] *= c.compensation
         add_effort(motion, arm, sample, joint_command, c.free)
 
+        if is_enabling(core):
+            transposed_times(a.actuator_from_joint, c.test_effort, x, n)
+            for i in range(n):
+                jc.effort[i] += x[i]
+                if c.mode == _BRAKED:
+                    jc.velocity[i], jc.kp[i], jc.kd[i] = 0.0, 0.0, 0.0
+
         # --- guard: the last thing before the wire
         if c.mode != _OFF:
+            copy_vector(jc.position, x)
+            forward(arm, x, T)
+            wall = _OK
+            if c.is_homed:
+                for i in range(3):
+                    y[i], x[i] = T[i, 3], s.measured_pose[i, 3]
+                wall = check_tip(guard, y, x)
+                if wall != _OK and not (is_streaming(motion, 0) and guard[0].scale < 1.0):
+                    note(core, -1, guard[0].value, guard[0].bound)
+                    react(core, motion, arm, sample, wall)
+                if guard[0].scale < 1.0:
+                    # Slower, on the same line: the tip must be able to stop before the wall.
+                    s.event = wall
+                    for i in range(n):
+                        last = guard[0].last_position[i]
+                        jc.position[i] = last + guard[0].scale * (jc.position[i] - last)
+                        jc.velocity[i] *= guard[0].scale
+                        m.q[i], m.qd[i], m.qdd[i] = jc.position[i], jc.velocity[i], 0.0
             code = check_command(guard, joint_command, s.measured_position, c.referenced)
             if code != _OK:
+                note(core, guard[0].axis, guard[0].value, guard[0].bound)
                 react(core, motion, arm, sample, code)
-                replaced = False
-                for i in range(n):
-                    if jc.position[i] != m.q[i]:  # a NaN differs too
-                        replaced = True
-                if replaced and REACTIONS[code] < _S0:
-                    # The generator goes on from what is sent, at rest, and the sample says so.
-                    copy_vector(jc.position, m.q)
-                    hold_here(motion, arm, 0)
-                    hold_here(motion, arm, 1)
-                    copy_vector(m.q, s.setpoint_position)
-                    copy_vector(m.qd, s.setpoint_velocity)
-                    copy_vector(m.q, x)
-                    forward(arm, x, T)
-                    copy_matrix(T, s.setpoint_pose)
+            replaced = False
+            for i in range(n):
+                if jc.position[i] != m.q[i]:  # a NaN differs too
+                    replaced = True
+            if replaced and code != _OK and REACTIONS[code] < _S0:
+                # The generator goes on from what is sent, at rest.
+                copy_vector(jc.position, m.q)
+                hold_here(motion, arm, 0)
+                hold_here(motion, arm, 1)
+            if code != _OK or wall != _OK:
+                copy_vector(jc.position, x)
+                forward(arm, x, T)
+                for i in range(3):
+                    y[i] = T[i, 3]
+                keep_tip(guard, y)
+                copy_vector(m.q, s.setpoint_position)
+                copy_vector(m.qd, s.setpoint_velocity)
+                copy_vector(m.q, x)
+                forward(arm, x, T)
+                copy_matrix(T, s.setpoint_pose)
 
         # --- transmit
-        c.sequence += 1
+        c.sequence += 1 if not c.silent else 0
         dc.sequence = c.sequence
         dc.mode = c.mode
         dc.clear_fault = c.clear_fault
@@ -383,7 +423,8 @@ def run(
                 for i in range(MAX_AXES):
                     dc.velocity[i] = 0.0
         t_planned = now(clock)
-        transmit(link, command)
+        if not c.silent:
+            transmit(link, command)
         t_sent = now(clock)
 
         # --- one sample
@@ -395,6 +436,10 @@ def run(
         s.is_busy = is_busy(core)
         s.mode = m.mode[0]
         s.fault = c.fault
+        s.fault_axis = c.fault_axis if c.fault != 0 else c.axis
+        s.fault_value = c.fault_value if c.fault != 0 else c.value
+        s.fault_bound = c.fault_bound if c.fault != 0 else c.bound
+        s.enable_step = c.step
         s.motion_id = c.activity_id
         s.jaw_motion_id = c.jaw_id
         s.speed_ratio = m.speed_ratio
@@ -409,7 +454,7 @@ def run(
 
         # --- the end
         if clock[0].stop:
-            if stop_cycles == 0 and powered and c.activity != _STOPPING:
+            if c.stop_cycles_at_end == 0 and powered and c.activity != _STOPPING:
                 message[0].operation = _DISABLE
                 message[0].id = 0
                 take_command(
@@ -429,7 +474,7 @@ def run(
                     scratch,
                     poses,
                 )
-            stop_cycles += 1
+            c.stop_cycles_at_end += 1
             off = not (f.status & _POWERED) and c.mode == _OFF
-            if off or stop_cycles > STOP_CYCLES_AT_END:
+            if off or c.stop_cycles_at_end > STOP_CYCLES_AT_END:
                 return int(clock[0].tick)

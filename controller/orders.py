@@ -18,7 +18,8 @@ from controller.activity import (
     power_off,
 )
 from controller.catalogue import Code
-from controller.mailbox import MESSAGE, VERB, Group, Operation, Verb
+from controller.enable import begin_enabling
+from controller.mailbox import IS_CARTESIAN, MESSAGE, QUANTITY, VERB, Group, Operation, Quantity, Verb
 from controller.motion.path import PATH
 from controller.motion.setpoint import MOTION, hold_here, is_moving, set_speed_ratio
 from controller.motion.start import START, takes_jaw
@@ -39,7 +40,7 @@ _DONE, _PREEMPTED = int(MotionStatus.DONE), int(MotionStatus.PREEMPTED)
 _NONE, _CLEARING, _AVERAGING = int(Activity.NONE), int(Activity.CLEARING), int(Activity.AVERAGING)
 _REFERENCING, _HOMING, _MOVING = int(Activity.REFERENCING), int(Activity.HOMING), int(Activity.MOVING)
 _STREAMING, _HOLDING, _STOPPING = int(Activity.STREAMING), int(Activity.HOLDING), int(Activity.STOPPING)
-_S_ESTOP = int(Status.ESTOP)
+_S_ESTOP, _S_PEDAL, _PEDAL_UP = int(Status.ESTOP), int(Status.PEDAL), int(Code.PEDAL_UP)
 _EV_DISABLE, _EV_PAUSE, _EV_RESUME = int(Event.DISABLE), int(Event.PAUSE), int(Event.RESUME)
 _EV_ENABLE, _EV_HOME, _EV_UNPOWERED = int(Event.ENABLE), int(Event.HOME), int(Event.UNPOWERED)
 _OP_ENABLE, _OP_DISABLE, _OP_PAUSE = int(Operation.ENABLE), int(Operation.DISABLE), int(Operation.PAUSE)
@@ -47,6 +48,7 @@ _OP_RESUME, _OP_HOME, _OP_UNHOME = int(Operation.RESUME), int(Operation.HOME), i
 _OP_REMOTE_CENTER, _NO_FAMILY = int(Operation.SET_REMOTE_CENTER), int(Family.NONE)
 _OP_HOLD, _OP_FREE, _OP_SPEED = int(Operation.HOLD), int(Operation.FREE), int(Operation.SPEED_RATIO)
 _NO_VERB, _MOVE, _JAW = int(Verb.NONE), int(Verb.MOVE), int(Group.JAW)
+_POSITION, _STREAM_JUMP = int(Quantity.POSITION), int(Code.STREAM_JUMP)
 _OK, _NOT_ENABLED, _NOT_HOMED = int(Code.OK), int(Code.NOT_ENABLED), int(Code.NOT_HOMED)
 _C_PAUSED, _IN_FAULT, _BUSY = int(Code.PAUSED), int(Code.IN_FAULT), int(Code.BUSY)
 _ESTOP_PRESSED, _UNKNOWN = int(Code.ESTOP_PRESSED), int(Code.UNKNOWN_OPERATION)
@@ -56,6 +58,9 @@ KEEPS_REMOTE_CENTER = np.zeros(len(VERB), np.bool_)
 """Motion commands that go by the inverse kinematics in every cycle, which keeps the remote centre where one is set."""
 for _keeping in (Operation.MOVE_CP, Operation.MOVE_CR, Operation.SERVO_CP, Operation.SERVO_CR):
     KEEPS_REMOTE_CENTER[_keeping] = True
+
+FIRST_STEP = 10e-6  # m that the first command of a stream may move the tip after a pause
+FIRST_TURN = 1e-3  # rad that it may turn it
 
 _CORE, _MOTION, _PATH, _ARM = array_of(CORE), array_of(MOTION), array_of(PATH), array_of(ARM)
 _SAMPLE, _FEEDBACK, _MESSAGE = array_of(SAMPLE), array_of(FEEDBACK), array_of(MESSAGE)
@@ -79,6 +84,36 @@ def _motion_code(core: Array) -> int:
     if not c.is_homed:
         return _NOT_HOMED
     return _OK
+
+
+@kernel(_i8(_MOTION, _ARM, _FORWARD, _MESSAGE, _F8_2D, _POSES))
+def _begins_here(motion: Array, arm: Array, forward: Part, message: Array, scratch: Array, poses: Array) -> int:
+    """Return 1 where a stream's first command is at the set-point, or says nothing of a place.
+
+    After a pause the master may have been moved, or let go of: a stream that began elsewhere would pull the arm there.
+    """
+    msg = message[0]
+    if QUANTITY[msg.operation] != _POSITION:
+        return 1
+    q, T, goal = scratch[0], poses[0], poses[1]
+    for i in range(MAX_AXES):
+        q[i] = motion[0].q[i]
+    forward(arm, q, T)
+    if IS_CARTESIAN[msg.operation]:
+        for i in range(4):
+            for k in range(4):
+                goal[i, k] = msg.pose[i, k]
+    else:
+        for i in range(min(msg.n_axes, arm[0].n_joints)):
+            q[i] = msg.vector[i]
+        forward(arm, q, goal)
+    square, trace = 0.0, 0.0
+    for i in range(3):
+        square += (goal[i, 3] - T[i, 3]) ** 2
+        for k in range(3):
+            trace += goal[i, k] * T[i, k]
+    # trace = 1 + 2 cos(angle); written so that a NaN is elsewhere
+    return int(square <= FIRST_STEP * FIRST_STEP and trace >= 1.0 + 2.0 * np.cos(FIRST_TURN))
 
 
 @kernel(types.void(_CORE, _MOTION, _ARM, _i8, _i8))
@@ -112,6 +147,7 @@ def _take_state_command(
         if feedback[0].status & _S_ESTOP:
             return _ESTOP_PRESSED
         begin(core, _CLEARING, command_id)
+        begin_enabling(core)
         return _OK
     if op == _OP_DISABLE:
         code = verdict(c.state, _EV_DISABLE)
@@ -135,6 +171,7 @@ def _take_state_command(
             return _BUSY
         if c.state == _ENABLED:
             c.state = transition(c.state, _EV_PAUSE)
+            c.rereference = 1
             _begin_stop(core, motion, arm, _HOLDING, command_id)
         else:
             end_command(core, command_id, _DONE)
@@ -145,6 +182,8 @@ def _take_state_command(
             return int(code)
         if c.activity == _STOPPING:
             return _BUSY
+        if c.pedal_required and not feedback[0].status & _S_PEDAL:
+            return _PEDAL_UP
         c.state = transition(c.state, _EV_RESUME)
         c.fault = 0
         end_command(core, command_id, _DONE)
@@ -281,10 +320,15 @@ def take_command(
         return int(code)
     if arm[0].through and msg.group != _JAW and not KEEPS_REMOTE_CENTER[op]:
         return _REMOTE_CENTER
+    streams = verb != _MOVE and msg.group != _JAW
+    if streams and c.rereference and not _begins_here(motion, arm, forward, message, scratch, poses):
+        return _STREAM_JUMP
     code = start(motion, path, arm, forward, inverse, walk, message, next_message, sample[0].t_ns, scratch, poses)
     if code != _OK:
         return int(code)
     c.free = 0
+    if streams:
+        c.rereference = 0
     activity = _MOVING if verb == _MOVE else _STREAMING
     if msg.group == _JAW:
         begin_jaw(core, activity, command_id)

@@ -5,8 +5,8 @@ from numba.core import types
 
 from controller.activity import CORE, Activity, finish, finish_jaw, is_powered, power_off
 from controller.catalogue import Code, Reaction
-from controller.guard import REACTIONS
-from controller.motion.setpoint import MOTION, begin_stop
+from controller.guard.records import REACTIONS
+from controller.motion.setpoint import MOTION, begin_hard_stop, begin_stop
 from controller.states import Event, transition
 from drivers.driver import DeviceFault, Mode
 from kinematics.compiled import Array, array_of, kernel
@@ -30,6 +30,10 @@ for _fault, _code in (
     (DeviceFault.OVERCURRENT, Code.DEVICE_OVERCURRENT),
     (DeviceFault.BAD_COMMAND, Code.DEVICE_BAD_COMMAND),
     (DeviceFault.NOT_CONFIGURED, Code.DEVICE_NOT_CONFIGURED),
+    (DeviceFault.ESTOP_CHANNELS, Code.DEVICE_ESTOP_CHANNELS),
+    (DeviceFault.PEDAL_CHANNELS, Code.DEVICE_PEDAL_CHANNELS),
+    (DeviceFault.OVERTEMPERATURE, Code.DEVICE_OVERTEMPERATURE),
+    (DeviceFault.TAMPERED, Code.DEVICE_TAMPERED),
 ):
     _DEVICE_CODES[int(_fault)] = int(_code)
 
@@ -46,9 +50,16 @@ def device_code(fault: int) -> int:
 
 @kernel(types.void(_MOTION, _ARM))
 def stop_all(motion: Array, arm: Array) -> None:
-    """Bring arm and jaw to rest."""
+    """Bring arm and jaw to rest, as an operator asks it."""
     begin_stop(motion, arm, 0)
     begin_stop(motion, arm, 1)
+
+
+@kernel(types.void(_MOTION, _ARM))
+def _brake_all(motion: Array, arm: Array) -> None:
+    """Bring arm and jaw to rest, as a fault demands it."""
+    begin_hard_stop(motion, arm, 0)
+    begin_hard_stop(motion, arm, 1)
 
 
 @kernel(types.void(_CORE, _MOTION, _ARM, _SAMPLE, _i8))
@@ -71,6 +82,7 @@ def react(core: Array, motion: Array, arm: Array, sample: Array, code: int) -> N
     s.event = code
     if not stopping_for_fault:
         c.fault = code
+        c.fault_axis, c.fault_value, c.fault_bound = c.axis, c.value, c.bound
     finish(core, _ABORTED)
     finish_jaw(core, _ABORTED)
     if category == _S0:
@@ -82,7 +94,8 @@ def react(core: Array, motion: Array, arm: Array, sample: Array, code: int) -> N
         c.stop_event = _EV_FAULTED
     else:
         c.state = transition(c.state, _EV_HELD)
-    stop_all(motion, arm)
+        c.rereference = 1
+    _brake_all(motion, arm)
 
 
 @kernel(types.void(_CORE, _MOTION, _ARM, _SAMPLE, _i8))

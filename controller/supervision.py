@@ -3,12 +3,13 @@
 import numpy as np
 from numba.core import types
 
-from controller.activity import CORE, Activity, finish, finish_jaw, is_powered, power_off
+from controller.activity import CORE, Activity, finish, finish_jaw, is_enabling, is_powered, note, power_off
 from controller.catalogue import Code
-from controller.guard import GUARD, arm_guard
+from controller.enable import enable, stand_at
+from controller.guard.records import GUARD, arm_guard
 from controller.mailbox import MESSAGE, Operation
 from controller.motion.path import PATH
-from controller.motion.setpoint import MOTION, follow, hold_here, is_moving
+from controller.motion.setpoint import MOTION, is_moving
 from controller.motion.start import START
 from controller.motion.walk import WALK
 from controller.states import Event, transition
@@ -25,16 +26,13 @@ REFERENCE_CYCLES = 20  # the encoders must have taken their reference after so m
 FADE_CYCLES = 200
 
 _DONE = int(MotionStatus.DONE)
-_CLEARING, _POWERING = int(Activity.CLEARING), int(Activity.POWERING)
 _AVERAGING, _REFERENCING, _HOMING = int(Activity.AVERAGING), int(Activity.REFERENCING), int(Activity.HOMING)
 _MOVING, _HOLDING, _STOPPING = int(Activity.MOVING), int(Activity.HOLDING), int(Activity.STOPPING)
-_OFF, _ON, _SET_REFERENCE = int(Mode.OFF), int(Mode.ON), int(Mode.SET_REFERENCE)
-_S_POWERED, _S_RELEASED, _S_ESTOP = int(Status.POWERED), int(Status.BRAKES_RELEASED), int(Status.ESTOP)
-_S_REFERENCED, _S_FAULT, _S_ENABLING = int(Status.REFERENCED), int(Status.FAULT), int(Status.ENABLING)
-_EV_POWERED, _EV_UNPOWERED = int(Event.POWERED), int(Event.UNPOWERED)
+_ON, _SET_REFERENCE = int(Mode.ON), int(Mode.SET_REFERENCE)
+_S_REFERENCED = int(Status.REFERENCED)
+_EV_UNPOWERED = int(Event.UNPOWERED)
 _OP_MOVE_JP = int(Operation.MOVE_JP)
-_OK, _ESTOP_PRESSED, _FAULT_REMAINS = int(Code.OK), int(Code.ESTOP_PRESSED), int(Code.DEVICE_FAULT_REMAINS)
-_ENABLE_TIMEOUT, _HOMING_FAILED = int(Code.ENABLE_TIMEOUT), int(Code.HOMING_FAILED)
+_OK, _HOMING_FAILED = int(Code.OK), int(Code.HOMING_FAILED)
 
 _CORE, _MOTION, _PATH, _ARM = array_of(CORE), array_of(MOTION), array_of(PATH), array_of(ARM)
 _GUARD, _SAMPLE, _FEEDBACK, _MESSAGE = array_of(GUARD), array_of(SAMPLE), array_of(FEEDBACK), array_of(MESSAGE)
@@ -57,14 +55,6 @@ def arrive(core: Array, group: int) -> None:
         finish(core, _DONE)
 
 
-@kernel(types.void(_MOTION, _ARM, types.float64[:]))
-def _stand_at(motion: Array, arm: Array, q: Array) -> None:
-    """Let the whole set-point stand still at a position, (8,)."""
-    follow(motion, q)
-    hold_here(motion, arm, 0)
-    hold_here(motion, arm, 1)
-
-
 @kernel(_i8(_CORE, _ARM, _FEEDBACK))
 def _average(core: Array, arm: Array, feedback: Array) -> int:
     """Take one reading of the absolute sensors; at the last, work out the reference. Return 1 then, or a code."""
@@ -83,9 +73,14 @@ def _average(core: Array, arm: Array, feedback: Array) -> int:
         mean = c.sum_absolute[i] / count
         variance = c.sum_square[i] / count - mean * mean
         if not np.isfinite(mean) or variance > ABSOLUTE_SPREAD * ABSOLUTE_SPREAD:
+            note(core, i, np.sqrt(max(variance, 0.0)), ABSOLUTE_SPREAD)
             return _HOMING_FAILED
         margin = 0.02 * (a.actuator_position_max[i] - a.actuator_position_min[i])
-        if mean < a.actuator_position_min[i] - margin or mean > a.actuator_position_max[i] + margin:
+        if mean < a.actuator_position_min[i] - margin:
+            note(core, i, mean, a.actuator_position_min[i])
+            return _HOMING_FAILED
+        if mean > a.actuator_position_max[i] + margin:
+            note(core, i, mean, a.actuator_position_max[i])
             return _HOMING_FAILED
         c.reference[i] = mean + f.position[i] - c.sum_position[i] / count
         c.offset[i] = c.reference[i] - f.position[i]
@@ -140,31 +135,9 @@ def supervise(
     if not c.referenced:
         c.is_homed = 0
 
-    if c.activity == _CLEARING:
-        c.mode = _OFF
-        c.clear_fault = 1
-        if f.status & _S_ESTOP:
-            return _ESTOP_PRESSED
-        if not f.status & _S_FAULT and c.activity_cycles > 2:
-            c.clear_fault = 0
-            c.activity = _POWERING
-            c.activity_cycles = 0
-            _stand_at(motion, arm, s.measured_position)
-            arm_guard(guard, motion[0].q)
-            c.mode = _ON
-        elif c.activity_cycles > c.enable_cycles:
-            return _FAULT_REMAINS
-    elif c.activity == _POWERING:
-        up = f.status & _S_POWERED and f.status & _S_RELEASED and not f.status & _S_ENABLING
-        if up:
-            c.state = transition(c.state, _EV_POWERED)
-            c.fault = 0
-            _stand_at(motion, arm, s.measured_position)
-            arm_guard(guard, motion[0].q)
-            finish(core, _DONE)
-        elif c.activity_cycles > c.enable_cycles:
-            return _ENABLE_TIMEOUT
-    elif c.activity == _AVERAGING:
+    if is_enabling(core):
+        return int(enable(core, motion, arm, guard, sample, feedback))
+    if c.activity == _AVERAGING:
         code = _average(core, arm, feedback)
         if code > 1:
             return int(code)
@@ -183,7 +156,7 @@ def supervise(
                 for j in range(a.n_axes):
                     shift += a.joint_from_actuator[i, j] * c.offset[j]
                 q[i] = motion[0].q[i] + shift if i < a.n_axes else 0.0
-            _stand_at(motion, arm, q)
+            stand_at(motion, arm, q)
             arm_guard(guard, motion[0].q)
             c.mode = _ON
             msg = message[0]

@@ -2,7 +2,8 @@
 
 One COMMAND a cycle carries all axes; its FEEDBACK echoes the command's sequence number. Feedback counts as fresh only
 when it answers a newer command than the feedback before it and was sampled later: whatever comes late, twice, or from
-another session is dropped and counted, never taken for the present.
+another session is dropped and counted, never taken for the present. Each command carries a tag that only who has the
+device's key can make, so that nothing between this program and the device can change one unnoticed.
 """
 
 import os
@@ -30,16 +31,19 @@ from drivers.driver import (
     Mode,
 )
 from drivers.serial_port import SerialPortError, close_port, open_port, read_bytes, write_bytes
-from firmware_bridge.frame import HEADER, make_frame, parse_frame, seal
+from firmware_bridge.frame import HEADER, make_frame, parse_frame, seal_tagged
 from firmware_bridge.messages import (
     PROTOCOL_HASH,
+    REFUSED_AUTHENTICATION,
     REFUSED_POWERED,
     MessageType,
     configure_field,
     field_offset,
     message_dtype,
+    wire_size,
 )
-from kinematics.compiled import array_of, kernel
+from firmware_bridge.siphash import KEY_SIZE, key_words
+from kinematics.compiled import array_of, kernel, prepare
 
 __all__ = ["AxisSettings", "BridgeDriver", "receive", "transmit"]
 
@@ -48,6 +52,9 @@ SENT = 0  # sequence of the newest command sent
 TAKEN = 1  # sequence that the newest feedback taken answers
 TAKEN_TIME_US = 2  # and its device time
 BROKEN_OFF = 3  # 1: a part of a frame is out; end it before the next
+KEY = 4  # and 5: the key's two words
+
+REPLIES_MAX = 2  # in a cycle: the due one, and one that comes late
 
 
 def _offset(message: str, field: str) -> int:
@@ -73,6 +80,9 @@ F_STATUS = _offset("FEEDBACK", "status")
 F_FAULT = _offset("FEEDBACK", "fault")
 F_FAULT_AXIS = _offset("FEEDBACK", "fault_axis")
 F_N_AXES = _offset("FEEDBACK", "n_axes")
+F_TEMPERATURE = _offset("FEEDBACK", "temperature") // 4
+F_TEMPERATURE_AXIS = _offset("FEEDBACK", "temperature_axis")
+F_TOOL = _offset("FEEDBACK", "tool") // 2
 F_AXES = _offset("FEEDBACK", "axes") // 4
 F_WORDS = message_dtype("FEEDBACK")["axes"].base.itemsize // 4
 WORD = 4  # bytes
@@ -100,7 +110,8 @@ def transmit(link: np.ndarray[Any, Any], command: np.ndarray[Any, Any]) -> int:
     length = (C_AXES + C_WORDS * n_axes) * WORD - HEADER
     lead = link[0].device_i8[BROKEN_OFF]
     link[0].tx[0] = 0
-    count = lead + seal(TYPE_COMMAND, frame, length, link[0].tx[lead:])
+    key0, key1 = np.uint64(link[0].device_i8[KEY]), np.uint64(link[0].device_i8[KEY + 1])
+    count = lead + seal_tagged(TYPE_COMMAND, frame, length, key0, key1, link[0].tx[lead:])
     link[0].device_i8[SENT] = np.int64(command[0].sequence)
     result = write_bytes(link, count)
     link[0].device_i8[BROKEN_OFF] = 1 if result != 0 else 0
@@ -115,7 +126,7 @@ def _take(link: np.ndarray[Any, Any], feedback: np.ndarray[Any, Any], length: in
     frame = link[0].scratch[:]  # the slice is an ordinary array: a nested one cannot be an argument
     n_axes = link[0].n_axes
     if frame[0] != TYPE_FEEDBACK:
-        link[0].frames_stale += np.uint64(1)  # an answer to the handshake that came twice
+        link[0].frames_bad += np.uint64(1)  # nothing else has a place here
         return 0
     if length != (F_AXES + F_WORDS * n_axes) * WORD - HEADER or np.int64(frame[F_N_AXES]) != n_axes:
         link[0].frames_bad += np.uint64(1)
@@ -130,6 +141,9 @@ def _take(link: np.ndarray[Any, Any], feedback: np.ndarray[Any, Any], length: in
     if behind >= 0x80000000 or echo <= own[TAKEN] or (has_samples and time_us <= own[TAKEN_TIME_US]):
         link[0].frames_stale += np.uint64(1)
         return 0
+    if own[TAKEN] == 0:  # what has not been measured yet is not 0 degrees
+        for i in range(MAX_AXES):
+            feedback[0].temperature[i] = np.nan
     own[TAKEN] = echo
     feedback[0].echo = np.uint64(echo)
     feedback[0].status = frame[F_STATUS]
@@ -144,6 +158,9 @@ def _take(link: np.ndarray[Any, Any], feedback: np.ndarray[Any, Any], length: in
             feedback[0].velocity[i] = values[at + 1]
             feedback[0].effort[i] = values[at + 2]
             feedback[0].absolute[i] = values[at + 3]
+        feedback[0].tool = np.int64(frame.view(np.uint16)[F_TOOL])
+        if frame[F_TEMPERATURE_AXIS] < n_axes:
+            feedback[0].temperature[frame[F_TEMPERATURE_AXIS]] = values[F_TEMPERATURE]
     return 1
 
 
@@ -166,7 +183,7 @@ def receive(link: np.ndarray[Any, Any], feedback: np.ndarray[Any, Any]) -> int:
                 fresh += _take(link, feedback, length)
         start = i + 1
     rest = link[0].rx_count - start
-    if rest >= rx.size:  # so many bytes without a delimiter are no frame
+    if rest >= link[0].scratch.size:  # so many bytes without a delimiter are no frame
         link[0].frames_bad += np.uint64(1)
         rest = 0
     for i in range(rest):
@@ -226,6 +243,7 @@ class BridgeDriver:
         watchdog: float = 0.004,
         brake_delay: float = 0.05,
         handshake_timeout: float = 2.0,
+        key: bytes = bytes(KEY_SIZE),
     ) -> None:
         """Nothing is opened yet.
 
@@ -237,7 +255,16 @@ class BridgeDriver:
             watchdog: s. Without a command for so long the firmware takes the power away.
             brake_delay: s. How long the brakes take to open.
             handshake_timeout: s. How long the device may take to answer in `open`.
+            key: Authenticates the host's messages, 16 bytes; all 0 for a device without a key.
+
+        Raises:
+            DriverError: The key is not of 16 bytes.
         """
+        if len(key) != KEY_SIZE:
+            raise DriverError(
+                f"the key has {len(key)} bytes, the firmware takes {KEY_SIZE}: give {2 * KEY_SIZE} hexadecimal digits "
+                "in driver.key_file"
+            )
         self._path = port
         self._axes = axes
         self._baud = baud
@@ -245,6 +272,7 @@ class BridgeDriver:
         self._watchdog = watchdog
         self._brake_delay = brake_delay
         self._timeout = handshake_timeout
+        self._key = key
         self._port: serial.Serial | None = None
         self._link = np.zeros(1, dtype=LINK)
         self._link["fd"] = -1
@@ -269,17 +297,22 @@ class BridgeDriver:
 
         Raises:
             SerialPortError: The port cannot be used.
-            DriverError: Nobody answers, the device speaks another protocol, or it refuses the settings.
+            DriverError: Nobody answers, the device speaks another protocol or has another key, or it refuses the
+                settings.
         """
         self.close()
+        prepare(seal_tagged, parse_frame, read_bytes, write_bytes, transmit)  # the device is not kept waiting
         self._port = open_port(self._path, self._baud)
         self._link[:] = np.zeros(1, dtype=LINK)
         self._link["fd"] = self._port.fd
         self._link["n_axes"] = self._axes.n_axes
         self._link["await_bytes"] = -1
         self._link["device_i8"][0, BROKEN_OFF] = 1  # whatever a program before us has left unended
+        self._link["device_i8"][0, KEY : KEY + 2] = np.array(key_words(self._key), dtype=np.uint64).view(np.int64)
         try:
-            return self._shake_hands()
+            info = self._shake_hands()
+            self._link["bytes_max"] = REPLIES_MAX * wire_size("FEEDBACK", self._axes.n_axes)
+            return info
         except BaseException:
             self._release()
             raise
@@ -306,10 +339,15 @@ class BridgeDriver:
         while True:
             hello = self._ask("HELLO", np.uint32(PROTOCOL_HASH).tobytes(), "HELLO_REPLY", deadline)
             self._check_hello(hello)
-            reply = self._ask("CONFIGURE", configure.tobytes(), "CONFIGURE_REPLY", deadline)
+            reply = self._ask("CONFIGURE", configure.tobytes(), "CONFIGURE_REPLY", deadline, self._key)
             refused = int(reply["refused_field"])
             if refused == 0:
                 break
+            if refused == REFUSED_AUTHENTICATION:
+                raise DriverError(
+                    f"the device at {self._path} has another key than driver.key_file gives: name the file with the "
+                    f"key of device {int(hello['serial_number']):08x}"
+                )
             if refused != REFUSED_POWERED or time.monotonic() > deadline:
                 raise DriverError(self._explain_refusal(configure, refused, int(reply["refused_axis"])))
             time.sleep(0.02)  # a host before us has died: the firmware's watchdog is about to take the power away
@@ -326,6 +364,9 @@ class BridgeDriver:
             serial_number=f"{int(hello['serial_number']):08x}",
             n_axes=self._axes.n_axes,
             servo_rate=float(hello["servo_rate_hz"]),
+            protocol=f"{int(hello['protocol_hash']):08x}",
+            arm=f"{int(hello['arm']):08x}" if hello["arm"] else "",
+            tool=int(hello["tool"]),
         )
 
     def _check_hello(self, hello: np.void) -> None:
@@ -340,6 +381,17 @@ class BridgeDriver:
             raise DriverError(
                 f"the device at {self._path} drives {int(hello['max_axes'])} axes, the arm has {self._axes.n_axes}: "
                 "choose the arm's description that belongs to this device"
+            )
+        has_key = bool(hello["has_key"])
+        if has_key and not any(self._key):
+            raise DriverError(
+                f"the device at {self._path} obeys only who has its key, and none is configured: name the file with "
+                "it in driver.key_file"
+            )
+        if any(self._key) and not has_key:
+            raise DriverError(
+                f"driver.key_file gives a key, but the device at {self._path} has none: put it into the device, or "
+                "leave driver.key_file out"
             )
 
     def _configure_payload(self) -> np.ndarray[Any, Any]:
@@ -363,9 +415,9 @@ class BridgeDriver:
             "(docs/firmware.md lists what is allowed), or wait until the device is without power"
         )
 
-    def _ask(self, message: str, payload: bytes, reply: str, deadline: float) -> np.void:
+    def _ask(self, message: str, payload: bytes, reply: str, deadline: float, key: bytes | None = None) -> np.void:
         """Return the record that answers a message; the message is repeated until the deadline."""
-        wire = np.frombuffer(make_frame(MessageType[message], payload), dtype=np.uint8)
+        wire = np.frombuffer(make_frame(MessageType[message], payload, key), dtype=np.uint8)
         reply_type, reply_dtype = int(MessageType[reply]), message_dtype(reply)
         patience = max(0.1, 3 * (wire.size + 64) * 10 / self._baud)  # s, before the message is sent again
         while time.monotonic() < deadline:

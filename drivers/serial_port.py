@@ -27,6 +27,7 @@ POLL_MS = 100
 AWAIT_POLLS = 100  # of POLL_MS each: 10 s
 WRITE_POLLS = 2  # of 1 ms each, since poll counts in ms: a partial write costs about one period, not more
 POLLFD = 63  # where in the link's device_i8 the kernels keep their struct pollfd
+DISCARD_READS = 8  # of up to 8 KiB each: many times what a line carries in a cycle
 POLL_CALLS = 100_000  # a poll that returns at once for nothing (signals, hang-up) must not spin for ever
 
 _read: Any = types.ExternalFunction("read", types.intp(types.int32, types.intp, types.uintp))
@@ -130,6 +131,9 @@ def _errno() -> int:
 def read_bytes(link: np.ndarray[Any, Any]) -> int:
     """Append what has arrived to `rx`; with `await_bytes` >= 0 wait until `bytes_received` is that many.
 
+    With `bytes_max` above 0 one call takes no more than so many bytes. Those beyond them are thrown away, however fast
+    they come in no more than DISCARD_READS reads, and `floods` counts the calls in a row that found any.
+
     The wait is bounded: after some seconds without a byte it gives up with ETIMEDOUT. A port that was unplugged gives
     EIO. Errors are put into `error`, which is 0 otherwise.
 
@@ -145,22 +149,30 @@ def read_bytes(link: np.ndarray[Any, Any]) -> int:
     spins = 0
     polls = 0
     calls = 0
+    discards = 0
+    quota = link[0].bytes_max if link[0].bytes_max > 0 else np.int64(rx.size)
     link[0].error = 0
     while link[0].rx_count < rx.size:
         wanted = np.int64(link[0].bytes_received) < link[0].await_bytes
         if link[0].await_bytes >= 0 and not wanted:
             break
         room = rx.size - link[0].rx_count
+        is_excess = appended >= quota  # read to behind what waits in rx, where the next call overwrites it
+        if not is_excess:
+            room = min(room, quota - appended)
         if wanted:  # nothing that comes after: the answer to the next command must be read in its own cycle
             room = min(room, link[0].await_bytes - np.int64(link[0].bytes_received))
         count = int(_read(np.int32(link[0].fd), rx.ctypes.data + link[0].rx_count, np.uintp(room)))
         if count > 0:
-            link[0].rx_count += count
             link[0].bytes_received += np.uint64(count)
-            appended += count
+            if is_excess:
+                discards += 1
+            else:
+                link[0].rx_count += count
+                appended += count
             spins = 0
             polls = 0
-            if not wanted and count < room:
+            if not wanted and (count < room or discards >= DISCARD_READS):
                 break
             continue
         number = EIO if count == 0 else _errno()  # with VMIN = 1 an end of file is a port that hung up
@@ -179,6 +191,7 @@ def read_bytes(link: np.ndarray[Any, Any]) -> int:
             continue
         link[0].error = number
         break
+    link[0].floods = link[0].floods + 1 if discards > 0 else 0
     return appended
 
 

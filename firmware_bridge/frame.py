@@ -1,7 +1,8 @@
 """Frames, compiled: CRC-32, COBS byte stuffing, and the two together.
 
 A frame is `[type u8][flags u8 = 0][payload length u16][payload][CRC-32 of all before]`, stuffed with COBS so that it
-holds no zero byte, and ended by one zero byte. The firmware has the same in C (`firmware/core/frame.c`).
+holds no zero byte, and ended by one zero byte. The firmware has the same in C (`firmware/core/frame.c`). Some payloads
+end with a tag, SipHash-2-4 of all that stands before it: header and payload.
 
 Sources: S. Cheshire, M. Baker, "Consistent overhead byte stuffing", IEEE/ACM Transactions on Networking 7(2), 1999; the
 CRC is that of IEEE 802.3 and zlib (reflected polynomial 0xEDB88320).
@@ -12,24 +13,29 @@ from typing import Any
 import numpy as np
 from numba.core import types
 
+from firmware_bridge.siphash import key_words, siphash
 from kinematics.compiled import kernel
 
 __all__ = [
     "BAD",
     "CHECK",
     "HEADER",
+    "TAG",
     "cobs_decode",
     "cobs_encode",
     "crc32",
     "make_frame",
     "parse_frame",
     "seal",
+    "seal_tagged",
 ]
 
 HEADER = 4
 """Bytes before the payload."""
 CHECK = 4
 """Bytes of the CRC after it."""
+TAG = 8
+"""Bytes of the authentication tag that ends the payload of some messages."""
 BAD = -1
 """What the kernels return for bytes that are no frame."""
 
@@ -151,6 +157,29 @@ def seal(type_: int, frame: np.ndarray[Any, Any], length: int, wire: np.ndarray[
     return count + 1
 
 
+@kernel(types.int64(types.int64, _BYTES, types.int64, types.uint64, types.uint64, _BYTES))
+def seal_tagged(type_: int, frame: np.ndarray[Any, Any], length: int, key0: Any, key1: Any, wire: Any) -> int:  # noqa: ANN401
+    """Make a frame like `seal`, its payload followed by a tag.
+
+    Args:
+        type_: The message's number.
+        frame: Room for HEADER + length + TAG + CHECK bytes; its payload is given, the rest is written here.
+        length: Bytes of the payload, without the tag.
+        key0: The key's first word; see `siphash.key_words`.
+        key1: Its second one.
+        wire: Gets the stuffed frame and its delimiter.
+    """
+    frame[0] = type_
+    frame[1] = 0
+    frame[2] = length + TAG & 0xFF
+    frame[3] = length + TAG >> 8
+    end = HEADER + length
+    tag = siphash(frame, end, key0, key1)
+    for k in range(TAG):
+        frame[end + k] = tag >> np.uint64(8 * k) & np.uint64(0xFF)
+    return seal(type_, frame, length + TAG, wire)
+
+
 @kernel(types.int64(_BYTES, types.int64, types.int64, _BYTES))
 def parse_frame(wire: np.ndarray[Any, Any], start: int, count: int, frame: np.ndarray[Any, Any]) -> int:
     """Check the `count` bytes between two delimiters; the type is then frame[0], the payload begins at frame[HEADER].
@@ -171,11 +200,23 @@ def parse_frame(wire: np.ndarray[Any, Any], start: int, count: int, frame: np.nd
     return end - HEADER
 
 
-def make_frame(type_: int, payload: bytes) -> bytes:
-    """Return the bytes of one frame on the wire, its delimiter included."""
-    if len(payload) > 0xFFFF:
-        raise ValueError(f"a payload of {len(payload)} bytes was given; a frame carries at most {0xFFFF}: split it")
-    frame = np.zeros(HEADER + len(payload) + CHECK, dtype=np.uint8)
+def make_frame(type_: int, payload: bytes, key: bytes | None = None) -> bytes:
+    """Return the bytes of one frame on the wire, its delimiter included.
+
+    Args:
+        type_: The message's number.
+        payload: Without a tag.
+        key: Adds the tag that COMMAND and CONFIGURE need, siphash.KEY_SIZE bytes; all 0 for a device without a key.
+    """
+    if len(payload) > 0xFFFF - TAG:
+        raise ValueError(
+            f"a payload of {len(payload)} bytes was given; a frame carries at most {0xFFFF - TAG}: split it"
+        )
+    frame = np.zeros(HEADER + len(payload) + TAG + CHECK, dtype=np.uint8)
     frame[HEADER : HEADER + len(payload)] = np.frombuffer(payload, dtype=np.uint8)
     wire = np.empty(frame.size + frame.size // 254 + 2, dtype=np.uint8)
-    return wire[: seal(type_, frame, len(payload), wire)].tobytes()
+    if key is None:
+        count = seal(type_, frame, len(payload), wire)
+    else:
+        count = seal_tagged(type_, frame, len(payload), *key_words(key), wire)
+    return wire[:count].tobytes()

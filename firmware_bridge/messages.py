@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from firmware_bridge.frame import CHECK, HEADER, TAG
+
 __all__ = [
     "CONSTANTS",
     "FRAME_OVERHEAD",
@@ -34,13 +36,14 @@ __all__ = [
     "message_dtype",
     "protocol_hash",
     "table",
+    "wire_size",
 ]
 
 MAX_AXES = 8
 TICK_US = 250
 """Period of the firmware's joint servo, µs."""
 
-FRAME_OVERHEAD = 8
+FRAME_OVERHEAD = HEADER + CHECK
 """Bytes that a frame adds to its payload before the byte stuffing: type, flags, length (u16), CRC-32."""
 
 
@@ -62,6 +65,8 @@ class Message(NamedTuple):
     meaning: str
     head: tuple[Field, ...]
     axis: tuple[Field, ...] = ()
+    has_tag: bool = False
+    """It ends with a tag that only who holds the device's key can make."""
 
 
 class Constant(NamedTuple):
@@ -90,24 +95,31 @@ CONSTANTS: dict[str, tuple[Constant, ...]] = {
         Constant("OFF", 0, "no torque, brakes on"),
         Constant("ON", 1, "brakes released, joint servo active"),
         Constant("SET_REFERENCE", 2, "`position` is where the axes are now; powered state unchanged"),
+        Constant("BRAKED", 3, "powered, brakes on, no servo: `effort` alone drives"),
     ),
     "status": (
         Constant("POWERED", 1, "torque may flow"),
         Constant("BRAKES_RELEASED", 2, "the brakes have had their time to open"),
-        Constant("ESTOP", 4, "the e-stop input is open now"),
+        Constant("ESTOP", 4, "a contact of the e-stop is open now"),
         Constant("REFERENCED", 8, "the encoders have their reference"),
         Constant("FAULT", 16, "a fault is latched"),
         Constant("ENABLING", 32, "powered, brakes still opening"),
+        Constant("PEDAL", 64, "both contacts of the pedal are pressed now"),
+        Constant("BRAKED", 128, "powered in mode BRAKED"),
     ),
     "fault": (
         Constant("NONE", 0, "no fault"),
-        Constant("ESTOP", 1, "the e-stop input opened while powered, or power was asked for while it was open"),
+        Constant("ESTOP", 1, "a contact of the e-stop opened while powered, or power was asked for while it was open"),
         Constant("WATCHDOG", 2, "no command for as long as the watchdog allows, while powered"),
         Constant("POSITION_LIMIT", 3, "a referenced axis went out of its range, or further out than it began"),
         Constant("OVERSPEED", 4, "an axis was faster than its velocity_max, while powered"),
         Constant("OVERCURRENT", 5, "the measured current was not the commanded one"),
         Constant("BAD_COMMAND", 6, "not finite, a negative gain, out of range, or for another number of axes"),
         Constant("NOT_CONFIGURED", 7, "a command came before an accepted CONFIGURE"),
+        Constant("ESTOP_CHANNELS", 8, "the e-stop's contacts disagreed for 10 ms; replaces ESTOP"),
+        Constant("PEDAL_CHANNELS", 9, "the pedal's contacts disagreed for 10 ms"),
+        Constant("OVERTEMPERATURE", 10, "a motor was hotter than the board allows, while powered"),
+        Constant("TAMPERED", 11, "a COMMAND with the right check sum and a wrong tag"),
     ),
 }
 
@@ -133,12 +145,13 @@ MESSAGES: tuple[Message, ...] = (
         (
             Field("counts_per_unit", "f32", "1/rad, 1/m", "encoder counts, with the direction's sign; not 0"),
             Field("effort_per_amp", "f32", "N·m/A, N/A", "with the direction's sign; not 0"),
-            Field("current_max", "f32", "A", "the servo clamps to it; above 0"),
+            Field("current_max", "f32", "A", "the servo clamps to it; above 0, and not beyond the board's rating"),
             Field("position_min", "f32", "rad, m", "below position_max"),
             Field("position_max", "f32", "rad, m", "above position_min"),
             Field("velocity_max", "f32", "rad/s, m/s", "faster is a fault; above 0"),
             Field("brake", "u32", "", "1: this axis has a brake"),
         ),
+        has_tag=True,
     ),
     Message(
         "COMMAND",
@@ -159,6 +172,7 @@ MESSAGES: tuple[Message, ...] = (
             Field("kp", "f32", "N·m/rad, N/m", "not negative"),
             Field("kd", "f32", "N·m·s/rad, N·s/m", "not negative"),
         ),
+        has_tag=True,
     ),
     Message(
         "HELLO_REPLY",
@@ -172,6 +186,10 @@ MESSAGES: tuple[Message, ...] = (
             Field("serial_number", "u32", "", "of the device"),
             Field("max_axes", "u32", "", "axes that the device can drive"),
             Field("servo_rate_hz", "u32", "Hz", "of the joint servo"),
+            Field("arm", "u32", "", "CRC-32 of the name of the arm that the device was set up for; 0: any"),
+            Field("tool", "u16", "", "identity of the instrument; 0: none"),
+            Field("has_key", "u8", "", "1: a key was put into the device"),
+            Field("reserved", "u8", "", "0"),
         ),
     ),
     Message(
@@ -181,7 +199,10 @@ MESSAGES: tuple[Message, ...] = (
         "accepted, or which field is wrong",
         (
             Field(
-                "refused_field", "u32", "", "0: accepted; the number of the wrong field; 254 powered, 255 no session"
+                "refused_field",
+                "u32",
+                "",
+                "0: accepted; the number of the wrong field; 253 tag, 254 powered, 255 no session",
             ),
             Field("refused_axis", "u32", "", "the axis of the wrong field"),
             Field("configuration_crc", "u32", "", "CRC-32 of the CONFIGURE payload in force; 0: none"),
@@ -200,6 +221,10 @@ MESSAGES: tuple[Message, ...] = (
             Field("fault", "u8", "", "see fault"),
             Field("fault_axis", "i8", "", "which axis, or -1"),
             Field("n_axes", "u8", "", "as configured; before that as in the COMMAND, the axes all 0"),
+            Field("temperature", "f32", "°C", "of one motor, the next one with each frame; NaN: no sensor"),
+            Field("temperature_axis", "u8", "", "which one"),
+            Field("reserved", "u8", "", "0"),
+            Field("tool", "u16", "", "identity of the instrument; 0: none, 65535: a larger number"),
         ),
         (
             Field("position", "f32", "rad, m", "from the encoder"),
@@ -210,6 +235,7 @@ MESSAGES: tuple[Message, ...] = (
     ),
 )
 
+REFUSED_AUTHENTICATION = 253
 REFUSED_POWERED = 254
 REFUSED_NO_SESSION = 255
 
@@ -225,7 +251,7 @@ def _message(name: str) -> Message:
 
 
 def message_dtype(name: str, n_axes: int = MAX_AXES) -> np.dtype[Any]:
-    """Return the NumPy record of a message's payload.
+    """Return the NumPy record of a message's payload, without the tag that some end with.
 
     Args:
         name: As in MESSAGES, e.g. "COMMAND".
@@ -248,8 +274,14 @@ def field_offset(dtype: np.dtype[Any], name: str) -> int:
     return int(dtype.fields[name][1])
 
 
-MAX_FRAME = 2 + FRAME_OVERHEAD + max(message_dtype(m.name).itemsize for m in MESSAGES)
-"""Bytes of the longest frame on the wire: a code byte (payloads are shorter than 254), the frame, the delimiter."""
+def wire_size(name: str, n_axes: int = MAX_AXES) -> int:
+    """Return the most bytes that a message takes on the wire: the stuffed frame and its delimiter."""
+    frame = FRAME_OVERHEAD + message_dtype(name, n_axes).itemsize + (TAG if _message(name).has_tag else 0)
+    return frame + frame // 254 + 2
+
+
+MAX_FRAME = max(wire_size(m.name) for m in MESSAGES)
+"""Bytes of the longest frame on the wire."""
 
 
 def arm_hash(name: str) -> int:
@@ -259,6 +291,8 @@ def arm_hash(name: str) -> int:
 
 def configure_field(number: int) -> str:
     """Return the name of the CONFIGURE field that CONFIGURE_REPLY refused, or why the whole was refused."""
+    if number == REFUSED_AUTHENTICATION:
+        return "everything, as the authentication tag is wrong"
     if number == REFUSED_POWERED:
         return "everything, as the motors are powered"
     if number == REFUSED_NO_SESSION:
@@ -270,9 +304,10 @@ def configure_field(number: int) -> str:
 
 def protocol_hash() -> int:
     """Return 32 bits that change with any change of the protocol: names, numbers, types, units, order, framing."""
-    text = [f"cobs crc32 type:u8 flags:u8 length:u16; axes {MAX_AXES}; tick {TICK_US}"]
+    text = [f"cobs crc32 siphash24 type:u8 flags:u8 length:u16; axes {MAX_AXES}; tick {TICK_US}"]
     text += [
-        f"{m.name}={m.number:d}:{[tuple(f[:3]) for f in m.head]}{[tuple(f[:3]) for f in m.axis]}" for m in MESSAGES
+        f"{m.name}={m.number:d}:{[tuple(f[:3]) for f in m.head]}{[tuple(f[:3]) for f in m.axis]}{m.has_tag}"
+        for m in MESSAGES
     ]
     text += [f"{name}:{[tuple(c[:2]) for c in values]}" for name, values in CONSTANTS.items()]
     return int.from_bytes(hashlib.sha256("\n".join(text).encode()).digest()[:4], "little")
@@ -295,6 +330,8 @@ def c_header() -> str:
         f"#define FW_MAX_AXES {MAX_AXES}u",
         f"#define FW_TICK_US {TICK_US}u",
         f"#define FW_MAX_FRAME {MAX_FRAME}u",
+        f"#define FW_TAG {TAG}u  /* bytes of an authentication tag */",
+        f"#define FW_REFUSED_AUTHENTICATION {REFUSED_AUTHENTICATION}u",
         f"#define FW_REFUSED_POWERED {REFUSED_POWERED}u",
         f"#define FW_REFUSED_NO_SESSION {REFUSED_NO_SESSION}u",
         "",
@@ -343,6 +380,8 @@ def table() -> str:
             for field in message.axis:
                 offset = f"{first + field_offset(axis, field.name)} + {axis.itemsize} i"
                 rows.append((offset, f"`{field.name}` of axis i", field))
+        if message.has_tag:
+            rows.append(("end", "`tag`", Field("tag", "u64", "", "SipHash-2-4 of the frame's bytes before it")))
         out += [
             f"| {offset} | {name} | {field.type} | {field.unit} | {field.meaning} |" for offset, name, field in rows
         ]

@@ -23,13 +23,13 @@ import numpy as np
 from numba.core import types
 
 from firmware_bridge.messages import MAX_AXES, TICK_US, c_header, field_offset
+from firmware_bridge.siphash import KEY_SIZE
 
 __all__ = [
     "BOARD",
     "BOARD_INPUTS",
     "BOARD_OUTPUTS",
     "FW_TICK_US",
-    "KEY_SIZE",
     "FirmwareBuildError",
     "build",
     "fw_break",
@@ -48,9 +48,6 @@ FIRMWARE_DIR = Path(__file__).resolve().parent / "firmware"
 FLAGS = ("-std=c11", "-O2", "-fPIC", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 FAULT_INJECTION = "-DFW_FAULT_INJECTION"  # what no board's image is built with
 BUILD_TIMEOUT = 300.0  # s; the first build with ziglang also builds its C library
-
-KEY_SIZE = 16
-"""Bytes of the key that authenticates the host's messages."""
 
 BOARD = np.dtype(
     [
@@ -212,6 +209,7 @@ def load() -> ctypes.CDLL:
     library.fw_tick.argtypes, library.fw_tick.restype = [pointer, pointer, pointer], None
     library.fw_transmit.argtypes, library.fw_transmit.restype = [pointer, pointer, size], size
     library.fw_native_break.argtypes, library.fw_native_break.restype = [pointer, ctypes.c_uint32], None
+    library.fw_native_tool.argtypes, library.fw_native_tool.restype = [pointer, ctypes.c_uint16], None
     library.fw_native_reset.argtypes, library.fw_native_reset.restype = [pointer], None
     for record, dtype in (("board", BOARD), ("inputs", BOARD_INPUTS), ("outputs", BOARD_OUTPUTS)):
         name = f"fw_native_{record}_layout"
@@ -233,6 +231,7 @@ def new_firmware(
     key: bytes = bytes(KEY_SIZE),
     current_rating: Sequence[float] | None = None,
     temperature_max: float = 0.0,
+    tool: int = 0,
 ) -> np.ndarray[Any, Any]:
     """Return the memory of a firmware that was just powered up; its address is `.ctypes.data`.
 
@@ -242,6 +241,8 @@ def new_firmware(
         key: Authenticates the host's messages, KEY_SIZE bytes; all 0: no key.
         current_rating: A, of the first axes' amplifiers; 0 or not given: not limited.
         temperature_max: Degrees Celsius, of the motors; 0: the firmware's own 80.
+        tool: Identity of the instrument that it finds; the first tick's inputs say it again. Where time stands still
+            until the host has opened its session, nothing else would have told the device.
 
     Raises:
         ValueError: The key or the ratings are not of the size that a board has.
@@ -258,4 +259,5 @@ def new_firmware(
     library = load()
     memory = np.zeros((library.fw_size() + 7) // 8, dtype=np.uint64)  # aligned as uint64_t
     library.fw_init(memory.ctypes.data, board.ctypes.data)
+    library.fw_native_tool(memory.ctypes.data, tool)
     return memory

@@ -40,7 +40,7 @@ __all__ = [
 Positive = Annotated[float, Meta(gt=0.0)]
 NotNegative = Annotated[float, Meta(ge=0.0)]
 Cycles = Annotated[int, Meta(ge=1)]
-Drawn = int | float | list[int] | list[float] | dict[str, Any] | str
+Drawn = int | float | list[float] | dict[str, Any] | str
 """A value, "any", a range [low, high], or { one_of = [...] }: drawn anew for every run."""
 
 
@@ -142,8 +142,8 @@ class Onset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     kind: Literal["applied", "moved", "last_command", "code"] = "applied"
     """applied: the fault is in force; moved: the joint has moved by `by` since then; last_command: the stream's last
     command had been taken; code: the sample that names it (limits alone count)."""
-    by: Positive = 0.001
-    """moved: rad or m."""
+    by: Positive | list[float] = 0.001
+    """moved: rad or m; a list has one entry per axis."""
     axis: int | None = None
     """moved: which joint; left out: the fault's."""
 
@@ -164,9 +164,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What must come of it."""
 
-    reaction: Literal["torque_off", "hold", "ramp_off", "refused", "none", "discarded"]
-    """torque_off: S0; ramp_off: S1; hold: S2; refused: what was asked for does not happen, and nothing moves; none: no
-    effect; discarded: noticed, named, and without effect."""
+    reaction: Literal["torque_off", "hold", "ramp_off", "refused", "none"]
+    """torque_off: S0; ramp_off: S1; hold: S2; refused: what was asked for does not happen; none: no effect."""
     codes: list[str] = []
     """Names of the catalogue, one of which must be given."""
     bound: Cycles | None = None
@@ -309,7 +308,7 @@ def _check(scenario: Scenario, where: str) -> None:
     needs_bound = stops and expect.onset.kind != "code"
     if needs_bound and expect.bound is None and not expect.watchdog:
         raise ScenarioError(f"{where}expect.bound is missing: a reaction {expect.reaction!r} needs one, in cycles")
-    if expect.reaction in ("torque_off", "hold", "ramp_off", "discarded") and not expect.codes and not expect.watchdog:
+    if expect.reaction in ("torque_off", "hold", "ramp_off") and not expect.codes and not expect.watchdog:
         raise ScenarioError(f"{where}expect.codes is missing: name what must be said of it")
     before = scenario.when.before if scenario.when.before is not None else scenario.motion.duration
     if not scenario.when.after <= before <= scenario.motion.duration:

@@ -32,11 +32,13 @@ from controller.catalogue import CATALOGUE, Code
 from controller.clock import CLOCK
 from controller.commands import COMMANDS, Arguments, Empty
 from controller.config import Config, check_config
-from controller.core import MOTION_PARTS, make_driver, make_law, make_state
+from controller.core import MOTION_PARTS, make_driver, make_state
 from controller.cycle import run
 from controller.exchange import write_message
+from controller.laws.compile import compile_law
 from controller.laws.parameters import SHARED
 from controller.mailbox import MAILBOX, MESSAGE
+from drivers.bridge import receive, transmit
 from drivers.driver import DeviceInfo
 from firmware_bridge import native
 
@@ -131,11 +133,12 @@ class Stand:
 
     def _connect(self, config: Config) -> None:
         kernels = kernels_of(self.arm)
-        law = make_law(config, self.arm)
+        law = compile_law(config.law.name, config.law.parameters, budget=config.law_budget)
         state = make_state(config, self.arm)
         shared = np.zeros(1, SHARED)
         shared["parameters"] = law.vector
         motion_parts = {part.__name__: part for part in MOTION_PARTS}
+        prepare(run, simulate_alone, transmit, receive)  # before a device waits for an answer
         with tempfile.TemporaryDirectory(prefix="trocar-stand-") as folder:
             self._driver = make_driver(config, self.arm, str(Path(folder, "port")))
             self.device = self._shake_hands(Path(folder, "port"))
@@ -163,7 +166,6 @@ class Stand:
         }
         self._arguments = [values[name] for name in inspect.signature(run.py_func).parameters]  # type: ignore[attr-defined]
         self._state = state
-        prepare(run, simulate_alone)
         stand = self._stand[0]
         for name, record in zip(WORLD, self.rig.world, strict=True):
             stand[name] = record.ctypes.data
@@ -234,20 +236,26 @@ class Stand:
         operation, form = COMMANDS[command]
         if not isinstance(args if args is not None else Empty(), form):
             raise StandError(f"{command} was given {args!r}: it takes {form.__name__}")
+        write_message(self._message, operation, args if args is not None else Empty())
+        return self._append(self._message, self.tick + 1 if at is None else at)
+
+    def send_message(self, message: Array, at: int) -> None:
+        """Give a command that is written already: MESSAGE, (1,), due in cycle `at`."""
+        self._append(message, at)
+
+    def _append(self, message: Array, due: int) -> int:
         stand = self._stand[0]
         count = int(stand["script_count"])
-        due = self.tick + 1 if at is None else at
         if count and due < int(self._ticks[count - 1]):
             raise StandError(
-                f"{command} was given for cycle {due}, after one for {int(self._ticks[count - 1])}: "
+                f"a command was given for cycle {due}, after one for {int(self._ticks[count - 1])}: "
                 "give commands in the order of their cycles"
             )
         if count == len(self._ticks):
             self._ticks = np.concatenate([self._ticks, np.zeros_like(self._ticks)])
             self._messages = np.concatenate([self._messages, np.zeros_like(self._messages)])
-        write_message(self._message, operation, args if args is not None else Empty())
         self._ticks[count] = due
-        self._messages[count] = self._message[0]
+        self._messages[count] = message[0]
         stand["script_count"] = count + 1
         self._point_to_script()
         return count + 1
@@ -299,6 +307,12 @@ class Stand:
         stand["stalls"], stand["stall_count"] = self._stalls.ctypes.data, len(late)
         stand["stall_tick"] = self.tick + 1
 
+    def unplug(self) -> None:
+        """Pull the cable out of the host's port."""
+        assert self._ends is not None
+        self._ends[1].close()
+        self._stand["rig_fd"] = -1
+
     def run_alone(self, ticks: int) -> None:
         """Let the arm live on without its host, which has died: the cycle must not run again."""
         for _ in range(ticks):
@@ -312,7 +326,7 @@ class Stand:
             StandError: It has not ended within so many ticks.
         """
         ran = self.run(ticks, stop_id=command)
-        samples = self.samples[-ran:] if ran else self.samples[:0]
+        samples = self.last_samples(ran)
         for sample in samples[samples["command_id"] == command]:
             if sample["verdict"]:
                 raise CommandFailed(name, int(sample["verdict"]), "was refused")
@@ -334,13 +348,26 @@ class Stand:
 
     @property
     def samples(self) -> Array:
-        """The newest samples, oldest first, dtype SAMPLE; a copy."""
-        return _newest(self._samples, int(self._ring["head"][0]))
+        """All samples that are still kept, oldest first, dtype SAMPLE; a copy."""
+        return self.last_samples(CAPACITY)
 
     @property
     def truth(self) -> Array:
-        """The newest records of the truth, oldest first, dtype TRUTH; a copy."""
-        return _newest(self._truths, int(self._stand["truth_count"][0]))
+        """All records of the truth that are still kept, oldest first, dtype TRUTH; a copy."""
+        return self.last_truth(CAPACITY)
+
+    def last_samples(self, most: int) -> Array:
+        """Return so many of the newest samples, or fewer if there are not as many."""
+        return _newest(self._samples, int(self._ring["head"][0]), most)
+
+    def last_truth(self, most: int) -> Array:
+        """Return so many of the newest records of the truth."""
+        return _newest(self._truths, int(self._stand["truth_count"][0]), most)
+
+    @property
+    def heard_us(self) -> float:
+        """The arm's time at which its controllers had the last byte from the host, us."""
+        return float(self.rig.world[4]["taken_ns"][0]) * 1e-3
 
     @property
     def sample(self) -> Any:  # noqa: ANN401
@@ -371,6 +398,6 @@ def _make_ring(dtype: np.dtype[Any]) -> tuple[Array, Array]:
     return header, np.zeros(CAPACITY, dtype)
 
 
-def _newest(slots: Array, count: int) -> Array:
-    held = min(count, len(slots))
+def _newest(slots: Array, count: int, most: int) -> Array:
+    held = min(count, len(slots), most)
     return slots[np.arange(count - held, count) & (len(slots) - 1)]

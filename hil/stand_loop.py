@@ -137,6 +137,7 @@ def wait_stand(clock: Array, lockstep: Array, link: Array, ring: Array) -> int:
     for _ in range(late):
         simulate_alone(stand)
     # As `clock.wait_real` does it: deadlines that have passed are skipped.
+    c.skipped = late
     c.deadline_ns += (1 + late) * c.period_ns
     if late > 0:
         c.overruns += 1

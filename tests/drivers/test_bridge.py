@@ -28,7 +28,8 @@ from firmware_bridge.frame import make_frame
 from firmware_bridge.messages import PROTOCOL_HASH, MessageType, message_dtype
 from kinematics.compiled import array_of, kernel, prepare
 
-REPLY = 138  # bytes of a 7-axis feedback on the wire
+COMMAND_BYTES, REPLY = 166, 146  # of seven axes on the wire
+NO_KEY = bytes(16)
 FEEDBACK_AFTER_RECEIVE = types.int64(types.FunctionType(RECEIVE), array_of(LINK), array_of(FEEDBACK))
 
 
@@ -286,7 +287,7 @@ def test_a_device_that_restarts_is_reported_and_its_zeros_are_not_taken_for_posi
     host.device.tick(100)
     host.exchange()
     before = host.feedback.copy()
-    host.device.library.fw_init(host.device.firmware.ctypes.data, 1)
+    host.device.library.fw_native_reset(host.device.firmware.ctypes.data)
     assert host.exchange(mode=Mode.ON) == 1
     assert host.feedback["fault"][0] == DeviceFault.NOT_CONFIGURED
     assert (host.feedback["position"] == before["position"]).all()
@@ -329,7 +330,7 @@ def test_close_takes_the_power_away_and_may_be_repeated(host):
     assert host.device.outputs["power"][0] == 1
     host.driver.close()
     assert host.count("fd") == -1
-    host.device.reply_to(host.device.read(158))
+    host.device.reply_to(host.device.read(COMMAND_BYTES))
     host.device.tick()
     assert host.device.is_dead()
     host.driver.close()
@@ -338,7 +339,7 @@ def test_close_takes_the_power_away_and_may_be_repeated(host):
 def test_a_port_can_be_opened_again(host, device):
     host.exchange()
     host.driver.close()
-    device.reply_to(device.read(158))
+    device.reply_to(device.read(COMMAND_BYTES))
     device.bytes_read = device.bytes_written = 0
     device.serve_while(host.driver.open)
     host.command["sequence"] = 0
@@ -424,7 +425,7 @@ def test_a_host_that_follows_a_dead_one_waits_for_the_watchdog(device, make_axis
     c["n_axes"] = 7
     for sequence, mode in enumerate((Mode.OFF, Mode.ON), 1000):
         c["sequence"], c["mode"] = sequence, mode
-        device.reply_to(make_frame(MessageType.COMMAND, c.tobytes()))
+        device.reply_to(make_frame(MessageType.COMMAND, c.tobytes(), NO_KEY))
     device.tick()
     assert device.outputs["power"][0] == 1
     bridge.close_port(first._port)  # it dies without a word
@@ -446,8 +447,8 @@ def test_a_host_that_follows_a_dead_one_waits_for_the_watchdog(device, make_axis
     second.transmit(second.link, command)
     sent = int(second.link["bytes_sent"][0])
     before = int(second.link["bytes_received"][0])
-    device.bytes_read = sent - 158
-    device.write(device.reply_to(device.read(158)))
+    device.bytes_read = sent - COMMAND_BYTES
+    device.write(device.reply_to(device.read(COMMAND_BYTES)))
     second.link["await_bytes"] = before + REPLY
     assert second.receive(second.link, feedback) == 1
     assert feedback["fault"][0] == DeviceFault.WATCHDOG

@@ -11,6 +11,7 @@ from firmware_bridge.messages import PROTOCOL_HASH, MessageType, message_dtype
 
 N_AXES = 7
 OFF, ON, SET_REFERENCE = 0, 1, 2
+NO_KEY = bytes(16)
 
 
 def cobs_encode(data: bytes) -> bytes:
@@ -39,7 +40,36 @@ def cobs_decode(data: bytes) -> bytes | None:
     return bytes(out)
 
 
-def frame(type_: int, payload: bytes) -> bytes:
+def siphash(key: bytes, data: bytes) -> int:
+    """SipHash-2-4 with Python's own integers, after the paper's section 2; apart from the code under test."""
+    k0, k1 = (int.from_bytes(key[i : i + 8], "little") for i in (0, 8))
+    v = [k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D, k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573]
+    padded = data + bytes(7 - len(data) % 8) + bytes([len(data) % 256])
+
+    def rounds(count: int) -> None:
+        for _ in range(count):
+            for a, b, c, d, left, right in ((0, 1, 2, 3, 13, 16), (2, 1, 0, 3, 17, 21)):
+                v[a] = (v[a] + v[b]) % 2**64
+                v[c] = (v[c] + v[d]) % 2**64
+                v[b] = (v[b] << left | v[b] >> 64 - left) % 2**64 ^ v[a]
+                v[d] = (v[d] << right | v[d] >> 64 - right) % 2**64 ^ v[c]
+                v[a] = (v[a] << 32 | v[a] >> 32) % 2**64
+
+    for i in range(0, len(padded), 8):
+        word = int.from_bytes(padded[i : i + 8], "little")
+        v[3] ^= word
+        rounds(2)
+        v[0] ^= word
+    v[2] ^= 0xFF
+    rounds(4)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def frame(type_: int, payload: bytes, key: bytes | None = None) -> bytes:
+    """With a key: the payload is followed by its tag."""
+    if key is not None:
+        tagged = bytes([type_, 0]) + (len(payload) + 8).to_bytes(2, "little") + payload
+        payload += siphash(key, tagged).to_bytes(8, "little")
     body = bytes([type_, 0]) + len(payload).to_bytes(2, "little") + payload
     return cobs_encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
 
@@ -66,11 +96,13 @@ class Bench:
     VELOCITY_MAX = 3.0
     CURRENT_MAX = 2.0
 
-    def __init__(self):
+    def __init__(self, *, key: bytes = NO_KEY, **board):
+        self.key = key
         self.library = native.load()
-        self.firmware = native.new_firmware(0xC0FFEE)
+        self.firmware = native.new_firmware(0xC0FFEE, key=key, **board)
         self.inputs = np.zeros(1, native.BOARD_INPUTS)
         self.inputs["absolute"] = 0.25
+        self.inputs["temperature"] = np.nan
         self.outputs = np.zeros(1, native.BOARD_OUTPUTS)
         self.sequence = 0
         self.ticks = 0
@@ -87,7 +119,7 @@ class Bench:
         return buffer[:count].tobytes()
 
     def ask(self, type_: int, payload: bytes) -> list[tuple[int, bytes]]:
-        self.receive(frame(type_, payload))
+        self.receive(frame(type_, payload, None if type_ == MessageType.HELLO else self.key))
         return parse(self.transmit())
 
     # the messages
@@ -122,7 +154,7 @@ class Bench:
         c["sequence"], c["mode"], c["clear_fault"], c["n_axes"] = sequence, mode, clear, n_axes
         for name, value in axes.items():
             c["axes"][name] = value
-        return frame(MessageType.COMMAND, c.tobytes())
+        return frame(MessageType.COMMAND, c.tobytes(), self.key)
 
     def command(self, mode=ON, *, sequence=None, **rest) -> np.void | None:
         """Send a command; its feedback, or None if there was no answer."""
@@ -188,6 +220,11 @@ def bench():
 def reference_codec():
     """(cobs_encode, cobs_decode, frame), written apart from the code under test."""
     return cobs_encode, cobs_decode, frame
+
+
+@pytest.fixture(scope="session")
+def reference_siphash():
+    return siphash
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,30 @@ def test_the_firmware_compiles_without_a_warning(tmp_path):
     compiler = next(native._compilers())
     strict = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion", "-Wstrict-prototypes", "-pedantic"]
     for source in native._sources():
-        command = [*compiler, "-std=c11", "-O2", *strict, "-Werror", f"-I{tmp_path}", f"-I{CORE}", "-c", str(source)]
+        port = [native.FAULT_INJECTION] if source.parent != CORE else []
+        command = [
+            *compiler,
+            "-std=c11",
+            "-O2",
+            *port,
+            *strict,
+            "-Werror",
+            f"-I{tmp_path}",
+            f"-I{CORE}",
+            "-c",
+            str(source),
+        ]
         subprocess.run([*command, "-o", str(tmp_path / "out.o")], check=True)
+
+
+def test_what_a_board_is_built_from_cannot_be_broken_on_purpose(tmp_path):
+    (tmp_path / "messages.h").write_text(c_header())
+    compiler = next(native._compilers())
+    for source in sorted(CORE.glob("*.c")):
+        for flags, expected in (((), False), ((native.FAULT_INJECTION,), True)):
+            command = [*compiler, "-std=c11", *flags, "-E", f"-I{tmp_path}", f"-I{CORE}", str(source)]
+            text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            assert ("->broken" in text) == (expected and source.name == "operating.c")
 
 
 @pytest.mark.skipif(shutil.which("nm") is None, reason="nm is not installed")
@@ -124,4 +146,4 @@ def test_compiled_code_runs_the_firmware(bench):
     bench.ready()
     wire = np.frombuffer(bench.command_frame(0, sequence=99), dtype=np.uint8)
     out = np.zeros(256, np.uint8)
-    assert run(bench.firmware, bench.inputs, bench.outputs, wire, out) == 138
+    assert run(bench.firmware, bench.inputs, bench.outputs, wire, out) == 146

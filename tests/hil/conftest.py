@@ -16,6 +16,7 @@ from controller.config import (
 from drivers.driver import Mode, Status
 from firmware_bridge.frame import HEADER, make_frame, parse_frame
 from firmware_bridge.messages import PROTOCOL_HASH, MessageType, message_dtype
+from firmware_bridge.siphash import KEY_SIZE
 from hil.rig import Rig
 from kinematics.description import load_arm
 
@@ -61,8 +62,8 @@ class Host:
             if length >= 0:
                 yield int(frame[0]), frame[HEADER : HEADER + length].tobytes()
 
-    def ask(self, type_, payload, reply):
-        wire = make_frame(type_, payload)
+    def ask(self, type_, payload, reply, key=None):
+        wire = make_frame(type_, payload, key)
         for _ in range(20):
             for kind, data in self.frames(self.rig.step(wire)):
                 if kind == MessageType[reply]:
@@ -84,7 +85,7 @@ class Host:
         axes["velocity_max"] = 2 * np.abs(a["actuator_from_joint"][:n, :n]) @ a["velocity_max"][:n]
         for name, value in changes.items():
             (c if name in c.dtype.names else axes)[name] = value
-        reply = self.ask(MessageType.CONFIGURE, c.tobytes(), "CONFIGURE_REPLY")
+        reply = self.ask(MessageType.CONFIGURE, c.tobytes(), "CONFIGURE_REPLY", bytes(KEY_SIZE))
         assert reply["refused_field"] == 0
 
     def command_frame(self, mode=Mode.ON, *, clear=0, **axes):
@@ -93,7 +94,7 @@ class Host:
         c["sequence"], c["mode"], c["clear_fault"], c["n_axes"] = self.sequence, mode, clear, 7
         for name, value in axes.items():
             c["axes"][name] = value
-        return make_frame(MessageType.COMMAND, c.tobytes())
+        return make_frame(MessageType.COMMAND, c.tobytes(), bytes(KEY_SIZE))
 
     def listen(self, wire):
         """Take the newest feedback out of what the rig sent; returns how many there were."""

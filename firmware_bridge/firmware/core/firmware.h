@@ -28,7 +28,7 @@ struct board {
     uint32_t arm;                     /* hash of the arm that it was set up for; 0: any */
     uint8_t key[FW_KEY_SIZE];         /* authenticates the host's messages; all 0: no key */
     float current_rating[FW_MAX_AXES]; /* A, of the amplifiers; 0: not limited */
-    float temperature_max;            /* degrees Celsius; 0: FW_TEMPERATURE_MAX */
+    float temperature_max;            /* degrees Celsius; 0: 80 */
 };
 
 struct board_inputs {

@@ -17,7 +17,7 @@ void fw_receive(struct firmware *fw, const uint8_t *bytes, size_t count)
         if (link->rx_count > 0 && !link->rx_too_long) {
             const size_t length = fw_frame_parse(link->rx, link->rx_count);
             if (length != FW_FRAME_BAD)
-                fw_handle(fw, link->rx[0], link->rx + FW_FRAME_HEADER, length);
+                fw_handle(fw, link->rx, length);
         }
         link->rx_count = 0;
         link->rx_too_long = false;

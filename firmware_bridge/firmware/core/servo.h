@@ -19,6 +19,7 @@ struct axis {
     float encoder_lead;              /* encoder minus the observer's position */
     float measured_current;
     float absolute;
+    float temperature;
 
     float lowest, highest;           /* allowed now: the limits, or where an axis outside them has come back to */
 

@@ -2,7 +2,29 @@
 #include <math.h>
 #include <string.h>
 
+#include "siphash.h"
 #include "state.h"
+
+static bool is_zero(const uint8_t *bytes, size_t count)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < count; i++)
+        any |= bytes[i];
+    return any == 0;
+}
+
+/* True when the frame ends with the tag of all before it; `length` is then that of the payload without the tag. */
+static bool is_authentic(const struct firmware *fw, const uint8_t *frame, size_t *length)
+{
+    if (*length < FW_TAG)
+        return false;
+    *length -= FW_TAG;
+    const size_t checked = FW_FRAME_HEADER + *length;
+    uint64_t difference = fw_siphash(fw->board.key, frame, checked);
+    for (unsigned k = 0; k < FW_TAG; k++)
+        difference ^= (uint64_t)frame[checked + k] << (8u * k);
+    return difference == 0; /* one comparison: how long it takes tells nothing of the tag */
+}
 
 static void answer_hello(struct firmware *fw, const uint8_t *payload, size_t length)
 {
@@ -24,6 +46,9 @@ static void answer_hello(struct firmware *fw, const uint8_t *payload, size_t len
         .serial_number = fw->board.serial_number,
         .max_axes = FW_MAX_AXES,
         .servo_rate_hz = 1000000u / FW_TICK_US,
+        .arm = fw->board.arm,
+        .tool = fw->tool,
+        .has_key = is_zero(fw->board.key, sizeof fw->board.key) ? 0u : 1u,
     };
     fw_send(fw, FW_TYPE_HELLO_REPLY, &reply, sizeof reply);
 }
@@ -34,7 +59,7 @@ static bool is_positive(float value)
 }
 
 /* Returns the number of the first wrong field, 0 for none. */
-static uint32_t wrong_field(const struct fw_configure *c, size_t length, uint32_t *axis)
+static uint32_t wrong_field(const struct board *board, const struct fw_configure *c, size_t length, uint32_t *axis)
 {
     *axis = 0;
     if (length < FW_CONFIGURE_HEAD || c->n_axes < 1 || c->n_axes > FW_MAX_AXES
@@ -48,12 +73,14 @@ static uint32_t wrong_field(const struct fw_configure *c, size_t length, uint32_
         return FW_CONFIGURE_BRAKE_DELAY_US;
     for (uint32_t i = 0; i < c->n_axes; i++) {
         const struct fw_configure_axis *a = &c->axes[i];
+        const float rating = board->current_rating[i];
         *axis = i;
         if (!is_positive(fabsf(a->counts_per_unit)))
             return FW_CONFIGURE_COUNTS_PER_UNIT;
         if (!is_positive(fabsf(a->effort_per_amp)))
             return FW_CONFIGURE_EFFORT_PER_AMP;
-        if (!is_positive(a->current_max))
+        /* Written so that a rating that is no number allows nothing. */
+        if (!is_positive(a->current_max) || (rating != 0.0f && !(a->current_max <= rating)))
             return FW_CONFIGURE_CURRENT_MAX;
         if (!isfinite(a->position_min))
             return FW_CONFIGURE_POSITION_MIN;
@@ -87,8 +114,10 @@ static void take_configuration(struct firmware *fw, const struct fw_configure *c
     fw_configured(fw, same_encoders);
 }
 
-static void answer_configure(struct firmware *fw, const uint8_t *payload, size_t length)
+static void answer_configure(struct firmware *fw, const uint8_t *frame, size_t length)
 {
+    const uint8_t *payload = frame + FW_FRAME_HEADER;
+    const bool authentic = is_authentic(fw, frame, &length);
     struct fw_configure configure;
     struct fw_configure_reply reply;
     memset(&configure, 0, sizeof configure);
@@ -98,33 +127,42 @@ static void answer_configure(struct firmware *fw, const uint8_t *payload, size_t
     memcpy(&configure, payload, length);
     if (!fw->session_open)
         reply.refused_field = FW_REFUSED_NO_SESSION;
+    else if (!authentic)
+        reply.refused_field = FW_REFUSED_AUTHENTICATION;
     else if (fw_is_powered(fw))
         reply.refused_field = FW_REFUSED_POWERED;
     else
-        reply.refused_field = wrong_field(&configure, length, &reply.refused_axis);
+        reply.refused_field = wrong_field(&fw->board, &configure, length, &reply.refused_axis);
     if (reply.refused_field == 0)
         take_configuration(fw, &configure, fw_crc32(payload, length));
     reply.configuration_crc = fw->configuration_crc;
     fw_send(fw, FW_TYPE_CONFIGURE_REPLY, &reply, sizeof reply);
 }
 
-static void send_feedback(struct firmware *fw, bool is_ready, uint32_t n_axes)
+static void send_feedback(struct firmware *fw, uint32_t echo, bool is_ready, uint32_t n_axes)
 {
     struct fw_feedback f;
     memset(&f, 0, sizeof f);
-    f.echo = fw->sequence;
+    f.echo = echo;
     f.time_low_us = (uint32_t)(fw->time_us & 0xffffffffu);
     f.time_high_us = (uint32_t)(fw->time_us >> 32);
     f.n_axes = (uint8_t)n_axes;
-    uint32_t status = fw->estop_open ? FW_STATUS_ESTOP : 0u;
+    f.tool = fw->tool;
+    f.temperature = NAN;
+    uint32_t status = fw->estop.any ? FW_STATUS_ESTOP : 0u;
+    status |= fw->pedal.both ? FW_STATUS_PEDAL : 0u;
     if (is_ready) {
         status |= fw_is_powered(fw) ? FW_STATUS_POWERED : 0u;
         status |= fw->state == FW_ON ? FW_STATUS_BRAKES_RELEASED : 0u;
         status |= fw->state == FW_ENABLING ? FW_STATUS_ENABLING : 0u;
+        status |= fw->state == FW_BRAKED ? FW_STATUS_BRAKED : 0u;
         status |= fw->state == FW_FAULT ? FW_STATUS_FAULT : 0u;
         status |= fw->referenced ? FW_STATUS_REFERENCED : 0u;
         f.fault = (uint8_t)fw->fault;
         f.fault_axis = (int8_t)fw->fault_axis;
+        f.temperature_axis = (uint8_t)fw->temperature_axis;
+        f.temperature = fw->axes[fw->temperature_axis].temperature;
+        fw->temperature_axis = (fw->temperature_axis + 1u) % n_axes;
         for (uint32_t i = 0; i < n_axes; i++) {
             const struct axis *axis = &fw->axes[i];
             f.axes[i].position = axis->position;
@@ -141,13 +179,23 @@ static void send_feedback(struct firmware *fw, bool is_ready, uint32_t n_axes)
     fw_send(fw, FW_TYPE_FEEDBACK, &f, FW_FEEDBACK_HEAD + n_axes * sizeof f.axes[0]);
 }
 
-static void answer_command(struct firmware *fw, const uint8_t *payload, size_t length)
+static void answer_command(struct firmware *fw, const uint8_t *frame, size_t length)
 {
     struct fw_command command;
     memset(&command, 0, sizeof command);
+    const bool authentic = is_authentic(fw, frame, &length);
+    const bool is_ready = fw->session_open && fw->state != FW_UNCONFIGURED;
+    if (!authentic && is_ready)
+        fw_tampered(fw); /* whatever else is wrong with it: the check sum was right, so this is no noise */
     if (length < FW_COMMAND_HEAD || length > sizeof command)
         return;
-    memcpy(&command, payload, length);
+    memcpy(&command, frame + FW_FRAME_HEADER, length);
+    if (!authentic) {
+        /* Somebody between may change every command: the host must hear why nothing is obeyed. */
+        if (is_ready)
+            send_feedback(fw, command.sequence, true, fw->n_axes);
+        return;
+    }
     if (length != FW_COMMAND_HEAD + command.n_axes * sizeof command.axes[0])
         return;
     /* Modulo 2^32. An old frame is neither obeyed nor answered, and feeds no watchdog. */
@@ -155,20 +203,19 @@ static void answer_command(struct firmware *fw, const uint8_t *payload, size_t l
         return;
     fw->has_sequence = true;
     fw->sequence = command.sequence;
-    const bool is_ready = fw->session_open && fw->state != FW_UNCONFIGURED;
     if (is_ready) {
         fw->command_time_us = fw->time_us;
         fw_obey(fw, &command);
     }
-    send_feedback(fw, is_ready, is_ready ? fw->n_axes : command.n_axes);
+    send_feedback(fw, command.sequence, is_ready, is_ready ? fw->n_axes : command.n_axes);
 }
 
-void fw_handle(struct firmware *fw, uint8_t type, const uint8_t *payload, size_t length)
+void fw_handle(struct firmware *fw, const uint8_t *frame, size_t length)
 {
-    switch (type) {
-    case FW_TYPE_HELLO: answer_hello(fw, payload, length); break;
-    case FW_TYPE_CONFIGURE: answer_configure(fw, payload, length); break;
-    case FW_TYPE_COMMAND: answer_command(fw, payload, length); break;
+    switch (frame[0]) {
+    case FW_TYPE_HELLO: answer_hello(fw, frame + FW_FRAME_HEADER, length); break;
+    case FW_TYPE_CONFIGURE: answer_configure(fw, frame, length); break;
+    case FW_TYPE_COMMAND: answer_command(fw, frame, length); break;
     default: break;
     }
 }

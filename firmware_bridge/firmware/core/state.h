@@ -2,11 +2,12 @@
 #ifndef TROCAR_STATE_H
 #define TROCAR_STATE_H
 
+#include "contacts.h"
 #include "firmware.h"
 #include "frame.h"
 #include "servo.h"
 
-enum fw_state { FW_UNCONFIGURED, FW_OFF, FW_ENABLING, FW_ON, FW_FAULT };
+enum fw_state { FW_UNCONFIGURED, FW_OFF, FW_ENABLING, FW_ON, FW_BRAKED, FW_FAULT };
 
 struct link {
     uint8_t rx[FW_MAX_FRAME];  /* bytes since the last delimiter */
@@ -35,7 +36,9 @@ struct firmware {
     enum fw_state state;
     bool may_enable;           /* the host has asked for OFF, or cleared a fault, since the last fault */
     bool referenced;
-    bool estop_open;
+    struct contacts estop, pedal;
+    uint16_t tool;
+    uint32_t temperature_axis;  /* whose temperature the next feedback shows */
     uint32_t fault;
     int32_t fault_axis;
     uint64_t enabled_time_us;  /* when the power came on */
@@ -58,10 +61,11 @@ struct firmware {
 /* operating.c */
 bool fw_is_powered(const struct firmware *fw);
 void fw_obey(struct firmware *fw, const struct fw_command *command);
+void fw_tampered(struct firmware *fw);
 void fw_configured(struct firmware *fw, bool same_encoders);
 
-/* session.c */
-void fw_handle(struct firmware *fw, uint8_t type, const uint8_t *payload, size_t length);
+/* session.c: takes a frame without its check; `length` is that of its payload. */
+void fw_handle(struct firmware *fw, const uint8_t *frame, size_t length);
 
 /* link.c: makes a frame of `length` bytes and queues it; dropped whole when there is no room. */
 void fw_send(struct firmware *fw, uint8_t type, const void *payload, size_t length);

@@ -1,8 +1,9 @@
-/* Faults of the firmware itself, for a rig to inject. Built into the host's library only. */
+/* What a rig does to the firmware beside its inputs. Built into the host's library only. */
 #include "state.h"
 
 void fw_native_break(struct firmware *fw, uint32_t parts);
 void fw_native_reset(struct firmware *fw);
+void fw_native_tool(struct firmware *fw, uint16_t tool);
 
 /* Takes out the parts of FW_BROKEN_WATCHDOG and FW_BROKEN_LIMITS; 0: everything works. */
 void fw_native_break(struct firmware *fw, uint32_t parts)
@@ -15,6 +16,14 @@ void fw_native_reset(struct firmware *fw)
 {
     const struct board board = fw->board;
     const uint32_t broken = fw->broken;
+    const uint16_t tool = fw->tool;
     fw_init(fw, &board);
     fw->broken = broken;
+    fw->tool = tool;
+}
+
+/* The instrument that the firmware finds before its first tick. */
+void fw_native_tool(struct firmware *fw, uint16_t tool)
+{
+    fw->tool = tool;
 }
