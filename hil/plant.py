@@ -37,9 +37,8 @@ __all__ = [
 SUBSTEP = FW_TICK_US * 1e-6  # s
 SETTLE = 0.5  # s, with brakes on, before the power comes
 JAM_FRICTION = 1e3  # N·m or N; more than any motor
-SHAFT_LINK = (
-    4  # of arms whose mechanics keep a remote centre: their shaft turns with the fourth joint, about its z axis
-)
+SHAFT_LINK = 4  # where the mechanics keep a remote centre: the shaft turns with the fourth joint, about its z axis
+NO_INSTRUMENT = RemoteCenterConfig()
 
 
 def _numbers(values: Any) -> str:  # noqa: ANN401
@@ -326,9 +325,6 @@ def plant_substep(
     mj_step(plant[0].model, plant[0].data)
     plant[0].substeps += 1
     _sense(plant, faults, inputs)
-
-
-NO_INSTRUMENT = RemoteCenterConfig()
 
 
 class Plant:
