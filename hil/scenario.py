@@ -59,6 +59,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """refused: the configuration itself is at fault, and nothing must start."""
     pose: list[float] | None = None
     """Where a homed arm begins, rad or m; left out: its homing pose."""
+    depth: Positive | None = None
+    """m. For an arm without a remote centre of its own: it is set so far from the tip up the shaft."""
     before: list[str] = []
     """Faults in force from the beginning, as `name key=value ...`."""
 
@@ -164,8 +166,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What must come of it."""
 
-    reaction: Literal["torque_off", "hold", "ramp_off", "refused", "none"]
-    """torque_off: S0; ramp_off: S1; hold: S2; refused: what was asked for does not happen; none: no effect."""
+    reaction: Literal["torque_off", "hold", "ramp_off", "stop", "limited", "refused", "none"]
+    """torque_off: S0; ramp_off: S1; hold: S2; stop: any of them; limited: the command is cut down to what is allowed,
+    and told so, while the arm stays enabled; refused: what was asked for does not happen; none: no effect."""
     codes: list[str] = []
     """Names of the catalogue, one of which must be given."""
     bound: Cycles | None = None
@@ -304,11 +307,11 @@ def _check(scenario: Scenario, where: str) -> None:
                 f"{where}expect.codes has {code!r}; allowed: names of the catalogue, as {Code.FEEDBACK_LOST.name} "
                 "(controller/catalogue.py, `trocar explain`)"
             )
-    stops = expect.reaction in ("torque_off", "hold", "ramp_off")
+    stops = expect.reaction in ("torque_off", "hold", "ramp_off", "stop")
     needs_bound = stops and expect.onset.kind != "code"
     if needs_bound and expect.bound is None and not expect.watchdog:
         raise ScenarioError(f"{where}expect.bound is missing: a reaction {expect.reaction!r} needs one, in cycles")
-    if expect.reaction in ("torque_off", "hold", "ramp_off") and not expect.codes and not expect.watchdog:
+    if (stops or expect.reaction == "limited") and not expect.codes and not expect.watchdog:
         raise ScenarioError(f"{where}expect.codes is missing: name what must be said of it")
     before = scenario.when.before if scenario.when.before is not None else scenario.motion.duration
     if not scenario.when.after <= before <= scenario.motion.duration:

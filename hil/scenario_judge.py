@@ -14,6 +14,7 @@ import numpy as np
 from controller.catalogue import Code
 from controller.config import Config, VolumeConfig
 from hil.scenario import Expectation, Scenario
+from hil.truth import shaft_deviation
 from kinematics.compiled import Array
 from telemetry.sample import OperatingState
 
@@ -68,6 +69,8 @@ class Evidence(NamedTuple):
     """Which the fault is of, or -1."""
     reference: Array | None
     """The truth of the same run without the fault."""
+    center: Array | None = None
+    """m, base frame: the remote centre that was set."""
 
 
 def _cycles(us: float, period_us: float) -> int:
@@ -135,10 +138,11 @@ def judge(scenario: Scenario, config: Config, velocity_max: Array, evidence: Evi
     told = np.flatnonzero(after & (samples["event"] != 0))
     refused = np.flatnonzero(after & (samples["verdict"] != 0))
     first = told[0] if len(told) else None
-    if first is not None:
+    if expect.reaction == "refused" and len(refused) and (first is None or refused[0] <= first):
+        first = refused[0]
+        result.code = _code_name(int(samples["verdict"][first]))
+    elif first is not None:
         result.code = _code_name(int(samples["event"][first]))
-    elif expect.reaction == "refused" and len(refused):
-        result.code = _code_name(int(samples["verdict"][refused[0]]))
     _measure(result, config, evidence, onset_us if onset_us is not None else evidence.applied_us)
 
     is_off = bool(truth["power"][-1] == 0 and (truth["motor_current"][-1] == 0.0).all())
@@ -150,10 +154,10 @@ def judge(scenario: Scenario, config: Config, velocity_max: Array, evidence: Evi
     if first is not None:
         result.code_cycles = _cycles(float(begun_us[first]) - onset_us, period_us)
 
-    if expect.reaction == "none":
+    if expect.reaction in ("none", "limited"):
         return _judge_calm(scenario, result, state, truth)
     if expect.reaction == "refused":
-        return _judge_refused(scenario, result, state, truth, bool(len(refused) or first is not None))
+        return _judge_refused(scenario, result, state, truth, first is not None)
     if expect.reaction == "torque_off":
         if off_since_us is None:
             return _end(result, "undetected", f"torque at the end; state {OperatingState(state).name}")
@@ -193,7 +197,7 @@ def _judge_stop(
 ) -> tuple[str, str] | None:
     """Judge how a hold or a ramp ended; return what is wrong, or None."""
     truth = evidence.truth
-    if expect.reaction == "ramp_off":
+    if expect.reaction == "ramp_off" or (expect.reaction == "stop" and off_since_us is not None):
         if off_since_us is None:
             return "undetected", "torque at the end of the ramp"
         result.complete_cycles = _cycles(off_since_us - onset_us, period_us)
@@ -222,8 +226,12 @@ def _judge_calm(scenario: Scenario, result: RunResult, state: int, truth: Array)
     expected_state = {"disabled": OperatingState.DISABLED}.get(scenario.setup.state, OperatingState.ENABLED)
     if state != expected_state:
         return _end(result, "false_stop", f"{OperatingState(state).name} with {result.code or 'no code'}")
+    if expect.reaction == "limited" and not result.code:
+        return _end(result, "undetected", "no code was given")
     if result.code and result.code not in expect.codes:
-        return _end(result, "false_stop", result.code)
+        return _end(result, "false_stop" if expect.reaction == "none" else "wrong_code", result.code)
+    if expect.reaction == "limited":
+        result.reaction_cycles = result.code_cycles
     return _judge_limits(scenario, result)
 
 
@@ -270,7 +278,8 @@ def _measure(result: RunResult, config: Config, evidence: Evidence, onset_us: fl
         end = int(off[0]) + 1 if len(off) else end
     if end > start:
         result.travel_mm = float(np.linalg.norm(tip[start:end] - tip[start], axis=1).max() * 1e3)
-    result.remote_center_mm = float(truth["rcm_deviation"][start:].max() * 1e3)
+    off = truth["rcm_deviation"] if evidence.center is None else shaft_deviation(truth, evidence.center)
+    result.remote_center_mm = float(off[start:].max() * 1e3)
     for volume in config.guard.volume:
         result.overshoot_mm = max(result.overshoot_mm, float(outside(volume, tip).max() * 1e3))
     if evidence.reference is not None:

@@ -44,7 +44,7 @@ from firmware_bridge import native
 
 native.load()  # before the kernels that call it are compiled or read from the cache
 
-from hil.faults import Faults, HilError  # noqa: E402
+from hil.faults import Fault, Faults, HilError  # noqa: E402
 from hil.loop import run_lockstep  # noqa: E402
 from hil.noise import mix  # noqa: E402
 from hil.rig import Rig  # noqa: E402
@@ -118,6 +118,7 @@ class Stand:
         self.arm = load_arm(config.arm.description)
         self.rig = Rig(config, None)
         self.faults: Faults = self.rig.faults
+        self.rig.world[2]["supported"] &= np.uint64(~int(Fault.HOST_STALLED) & 2**64 - 1)  # `stall` does that here
         self._stand = np.zeros(1, STAND)
         self._clock = np.zeros(1, CLOCK)
         self._clock["period_ns"] = round(config.cycle.period * 1e9)
@@ -378,6 +379,12 @@ class Stand:
     def state(self) -> OperatingState:
         """The operating state in the newest sample."""
         return OperatingState(int(self.sample["state"]))
+
+    @property
+    def remote_center(self) -> Array | None:
+        """Where it was set, m, base frame; None where none is."""
+        arm = self._state["arm"][0]
+        return arm["remote_center"].copy() if arm["through"] else None
 
     @property
     def record(self) -> Any:  # noqa: ANN401
