@@ -24,7 +24,8 @@ from controller.clock import CLOCK, LOCKSTEP
 from controller.config import Config
 from controller.cycle import run
 from controller.errors import LawError
-from controller.guard import GUARD, JOINT_COMMAND
+from controller.guard.records import GUARD, JOINT_COMMAND
+from controller.guard.settings import fill_guard
 from controller.laws.compile import Law, compile_law, try_law
 from controller.laws.joint_pd import make_gains
 from controller.laws.law import LAW_STATE
@@ -129,13 +130,7 @@ def make_state(config: Config, arm: ArmDescription) -> dict[str, Array]:
     motion["stream_timeout_max_ns"] = round(config.stream.timeout * 1e9)
     motion["interpolate_timeout_max_ns"] = round(config.stream.interpolate_timeout * 1e9)
 
-    guard = records["guard"][0]
-    guard["n_axes"] = n
-    guard["period"] = period
-    guard["feedback_timeout"] = config.cycle.feedback_timeout
-    for name in ("position_min", "position_max", "velocity_max", "effort_max"):
-        guard[name] = a[name]
-    guard["following_error"][:n] = config.guard.following_error
+    fill_guard(records["guard"][0], config, a, n)
 
     law = records["law_state"][0]
     law["enabled"] = config.law.name != "joint_pd"

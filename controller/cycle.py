@@ -13,7 +13,10 @@ from numba.core import types
 from controller.activity import CORE, Activity, is_busy, report_ended
 from controller.catalogue import Code, Reaction
 from controller.clock import CLOCK, FINISH, LOCKSTEP, NOW, WAIT
-from controller.guard import GUARD, JOINT_COMMAND, REACTIONS, arm_guard, check_command, check_feedback, check_stream
+from controller.guard.command import check_command
+from controller.guard.feedback import check_encoders, check_speed
+from controller.guard.records import GUARD, JOINT_COMMAND, REACTIONS, arm_guard
+from controller.guard.timing import check_link, check_stream
 from controller.laws.joint_pd import GAINS, joint_pd
 from controller.laws.law import LAW, LAW_STATE, call_law, set_parameters
 from controller.laws.parameters import SHARED
@@ -191,6 +194,11 @@ def run(
         s.verdict = 0
         s.finished_id = 0
         s.finished_status = 0
+        lost = check_link(guard, age, np.int64(link[0].frames_bad), link[0].floods)
+        guard[0].referencing = c.mode == _SET_REFERENCE
+        code = check_encoders(guard, feedback)
+        if lost == _OK:
+            lost = code
         times(a.joint_from_actuator, f.position, s.measured_position, n)
         times(a.joint_from_actuator, f.velocity, s.measured_velocity, n)
         transposed_times(a.actuator_from_joint, f.effort, s.measured_effort, n)
@@ -198,7 +206,8 @@ def run(
         copy_vector(f.position, s.actuator_position)
 
         # --- what the feedback says
-        lost = check_feedback(guard, age, s.measured_position, s.measured_velocity)
+        if lost == _OK:
+            lost = check_speed(guard, s.measured_position, s.measured_velocity)
         if lost == _OK and link[0].error != 0:
             lost = _LINK_ERROR
         powered = c.state == _ENABLED or c.state == _PAUSED

@@ -5,7 +5,7 @@ from numba.core import types
 
 from controller.activity import CORE, Activity, finish, finish_jaw, is_powered, power_off
 from controller.catalogue import Code, Reaction
-from controller.guard import REACTIONS
+from controller.guard.records import REACTIONS
 from controller.motion.setpoint import MOTION, begin_stop
 from controller.states import Event, transition
 from drivers.driver import DeviceFault, Mode

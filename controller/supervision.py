@@ -5,7 +5,7 @@ from numba.core import types
 
 from controller.activity import CORE, Activity, finish, finish_jaw, is_powered, power_off
 from controller.catalogue import Code
-from controller.guard import GUARD, arm_guard
+from controller.guard.records import GUARD, arm_guard
 from controller.mailbox import MESSAGE, Operation
 from controller.motion.path import PATH
 from controller.motion.setpoint import MOTION, follow, hold_here, is_moving

@@ -10,7 +10,7 @@ from numba.core.runtime import _nrt_python
 from numba.core.runtime.nrt import rtsys
 
 from controller.clock import CLOCK_MONOTONIC, SECOND_NS, clock_gettime
-from controller.guard import JOINT_COMMAND
+from controller.guard.records import JOINT_COMMAND
 from controller.laws.compile import compile_law, first_sample, try_law
 from controller.laws.joint_pd import joint_pd, make_gains
 from controller.laws.law import LAW, LAW_STATE, call_law

@@ -22,7 +22,7 @@ import numpy as np
 from numba.core import types
 
 from controller.errors import LawError
-from controller.guard import JOINT_COMMAND
+from controller.guard.records import JOINT_COMMAND
 from controller.laws.joint_pd import joint_pd
 from controller.laws.law import LAW, LAW_STATE, call_law
 from controller.laws.parameters import MAX_PARAMETERS, SHARED, LawInfo, Parameter, check_name, check_value, pack, unpack

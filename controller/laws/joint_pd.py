@@ -3,7 +3,7 @@
 import numpy as np
 from numba.core import types
 
-from controller.guard import JOINT_COMMAND
+from controller.guard.records import JOINT_COMMAND
 from kinematics.compiled import Array, array_of, kernel
 from kinematics.description import ARM
 from kinematics.dynamics import friction_effort, gravity_effort

@@ -5,7 +5,7 @@ from numba.core import types
 
 from controller.catalogue import Code
 from controller.clock import CLOCK_MONOTONIC, SECOND_NS, clock_gettime
-from controller.guard import JOINT_COMMAND
+from controller.guard.records import JOINT_COMMAND
 from controller.laws.parameters import MAX_PARAMETERS, SHARED
 from kinematics.compiled import Array, Part, array_of, kernel
 from kinematics.description import ARM

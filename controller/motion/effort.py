@@ -2,7 +2,7 @@
 
 from numba.core import types
 
-from controller.guard import JOINT_COMMAND
+from controller.guard.records import JOINT_COMMAND
 from controller.motion.setpoint import MOTION, Mode, first_axis, past_axis
 from kinematics.compiled import Array, array_of, kernel
 from kinematics.description import ARM

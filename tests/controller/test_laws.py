@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from controller.catalogue import Code
 from controller.config import load_config
 from controller.errors import ConfigError, LawError
-from controller.guard import JOINT_COMMAND
+from controller.guard.records import JOINT_COMMAND
 from controller.laws.compile import compile_law, first_sample, try_law
 from controller.laws.joint_pd import joint_pd, make_gains
 from controller.laws.law import LAW_STATE, call_law, set_parameters
