@@ -26,7 +26,21 @@ from tests.mutation.plain import use_plain_kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENTS = Path(__file__).with_name("equivalents.toml")
-PYTEST = ("-x", "-q", "--noconftest", "--no-header", "--assert=plain", "-p", "no:cacheprovider", "-o", "addopts=", "-o", "timeout=0", "-m", "not compiled")
+PYTEST = (
+    "-x",
+    "-q",
+    "--noconftest",
+    "--no-header",
+    "--assert=plain",
+    "-p",
+    "no:cacheprovider",
+    "-o",
+    "addopts=",
+    "-o",
+    "timeout=0",
+    "-m",
+    "not compiled",
+)
 IMPORTED = (
     "hypothesis",
     "numba",

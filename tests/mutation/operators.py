@@ -30,9 +30,10 @@ ARITHMETIC = {
     ast.BitXor: "&",
     ast.LShift: ">>",
     ast.RShift: "<<",
+    ast.MatMult: "*",
 }
 SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Mod: "%", ast.FloorDiv: "//", ast.Pow: "**"}
-SIGNS |= {ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.LShift: "<<", ast.RShift: ">>"}
+SIGNS |= {ast.MatMult: "@", ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.LShift: "<<", ast.RShift: ">>"}
 INSTEAD = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum", "isfinite": "isnan"}
 UNWRAPPED = ("abs", "sqrt", "fabs")
 SYMMETRIC = ("min", "max", "minimum", "maximum", "range", "array_of", "hypot")
@@ -112,7 +113,7 @@ class _Collector(ast.NodeVisitor):
         """Whether an expression is of a layout or a signature, which compiling checks."""
         names = {n.id for n in ast.walk(value) if isinstance(n, ast.Name)}
         attributes = {n.attr for n in ast.walk(value) if isinstance(n, ast.Attribute)}
-        return bool(names & {"types", "array_of"} or "dtype" in attributes and "array" not in attributes)
+        return bool(names & {"types", "array_of"} or ("dtype" in attributes and "array" not in attributes))
 
     def visit_Assign(self, node):
         names = [n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)]
