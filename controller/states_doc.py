@@ -12,7 +12,7 @@ __all__ = ["PAGE", "diagram", "main", "page", "table"]
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "states.md"
 
 STATES = {
-    OperatingState.DISABLED: "Motors off, brakes on. An accepted ENABLE leads on once the motor controllers have power.",
+    OperatingState.DISABLED: "Motors off, brakes on. An accepted ENABLE leads on once there is power.",
     OperatingState.ENABLED: "Motors on. Homed, the arm takes motions; DISABLE brings it to rest before power goes off.",
     OperatingState.PAUSED: "Motors on, the arm holds and takes no motion.",
     OperatingState.FAULT: "Motors off, brakes on, the cause latched. Only a command leads out.",
