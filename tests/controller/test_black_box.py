@@ -1,5 +1,6 @@
 """The black box: what the last seconds were, whoever has died."""
 
+import io
 import json
 import os
 import resource
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import msgspec
@@ -33,6 +35,7 @@ from telemetry.sample import SAMPLE, OperatingState
 
 AXES = ("yaw", "pitch", "insertion", "roll", "wrist_pitch", "wrist_yaw", "jaw")
 MS = 1_000_000
+COMMAND_LINE = "from controller.cli.main import main; main()"
 
 
 @pytest.fixture
@@ -90,6 +93,29 @@ class Remains:
 @pytest.fixture
 def remains(tmp_path, config, folder):
     return Remains(tmp_path, config)
+
+
+class WrittenHere:
+    """The writer's process, without the second that a process takes to start."""
+
+    def __init__(self, command, **_):
+        said, told = io.StringIO(), io.StringIO()
+        with redirect_stdout(said), redirect_stderr(told), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "nice", lambda by: by)
+            assert command[1:3] == ["-m", "controller.black_box"]
+            self.returncode = black_box.main(command[3:])
+        self._said = said.getvalue(), told.getvalue()
+
+    def poll(self):
+        return self.returncode
+
+    def communicate(self):
+        return self._said
+
+
+@pytest.fixture
+def written_here(monkeypatch):
+    monkeypatch.setattr("controller.black_box_keeper.subprocess.Popen", WrittenHere)
 
 
 def keeper_of(remains):
@@ -210,7 +236,7 @@ def test_fault_is_saved_once_its_aftermath_is_in(remains, folder):
     assert not list(remains.run_dir.path.glob("*.npz"))
 
 
-def test_fault_whose_aftermath_nobody_grants_is_saved_all_the_same(remains, folder, monkeypatch):
+def test_fault_whose_aftermath_nobody_grants_is_saved_all_the_same(written_here, remains, folder, monkeypatch):
     assert PATIENCE > AFTERMATH
     monkeypatch.setattr("controller.black_box_keeper.PATIENCE", 0.0)
     remains.tick(50)
@@ -222,7 +248,7 @@ def test_fault_whose_aftermath_nobody_grants_is_saved_all_the_same(remains, fold
     assert [name for name, _ in boxes()] == ["ESTOP"]
 
 
-def test_fault_that_is_gone_before_anybody_looks_is_seen(remains, folder):
+def test_fault_that_is_gone_before_anybody_looks_is_seen(written_here, remains, folder):
     remains.tick(50)
     keeper, _ = keeper_of(remains)
     remains.fault(Code.ENCODER_JUMP)
@@ -233,7 +259,7 @@ def test_fault_that_is_gone_before_anybody_looks_is_seen(remains, folder):
 
 
 @pytest.mark.parametrize("code", [Code.STREAM_STALE, Code.PEDAL_RELEASED])
-def test_what_only_pauses_the_arm_leaves_no_box(remains, folder, code):
+def test_what_only_pauses_the_arm_leaves_no_box(written_here, remains, folder, code):
     keeper, _ = keeper_of(remains)
     remains.tick(event=code, fault=code, state=OperatingState.PAUSED)
     remains.tick(500)
@@ -242,7 +268,7 @@ def test_what_only_pauses_the_arm_leaves_no_box(remains, folder, code):
     assert boxes() == []
 
 
-def test_second_fault_in_the_aftermath_belongs_to_the_first(remains, folder):
+def test_second_fault_in_the_aftermath_belongs_to_the_first(written_here, remains, folder):
     keeper, _ = keeper_of(remains)
     remains.tick(50)
     remains.fault(Code.FOLLOWING_ERROR)
@@ -257,7 +283,7 @@ def test_second_fault_in_the_aftermath_belongs_to_the_first(remains, folder):
     assert Code.ESTOP in recording.samples["event"]
 
 
-def test_daemons_end_saves_what_waits_for_its_aftermath(remains, folder):
+def test_daemons_end_saves_what_waits_for_its_aftermath(written_here, remains, folder):
     keeper, _ = keeper_of(remains)
     remains.tick(50)
     remains.fault(Code.ESTOP)
@@ -265,7 +291,7 @@ def test_daemons_end_saves_what_waits_for_its_aftermath(remains, folder):
     assert [name for name, _ in boxes()] == ["ESTOP"]
 
 
-def test_keeper_registers_no_cursor_that_the_cycle_would_wait_for(remains, folder):
+def test_keeper_registers_no_cursor_that_the_cycle_would_wait_for(written_here, remains, folder):
     keeper, _ = keeper_of(remains)
     remains.tick(5000)
     remains.fault(Code.ESTOP)
@@ -292,7 +318,7 @@ def test_switched_off_there_is_none_and_the_status_says_so(remains, folder, monk
 # --- the disk
 
 
-def test_folder_that_cannot_be_written_is_told_once_at_the_start(remains, folder):
+def test_folder_that_cannot_be_written_is_told_once_at_the_start(written_here, remains, folder):
     folder.write_text("a file, where a folder should be")
     keeper, said = keeper_of(remains)
     assert len(said) == 1
@@ -417,7 +443,7 @@ def test_box_is_saved_listed_and_shown_by_hand(remains, folder):
     assert path.name in "".join(trocar("black-box").stdout.split())
     (listed,) = json.loads(trocar("black-box", "--json").stdout)
     assert (listed["arm"], listed["name"], listed["path"]) == ("PSM1", "SAVED", str(path))
-    told = trocar("black-box", "show", path.name).stdout
+    told = " ".join(trocar("black-box", "show", path.name).stdout.split())
     for part in ("FOLLOWING_ERROR", "axis insertion: measured 0.02 m, allowed 0.01 m", "ENABLED -> FAULT", "servo_jp"):
         assert part in told
     for part in ("×50", "OUT_OF_REACH", "surgeon", "haptic", "wrist_yaw"):
@@ -499,14 +525,15 @@ def test_killed_gateway_and_killed_core_each_leave_a_box(folder, config):
 
 def test_killed_supervisor_leaves_memory_out_of_which_a_box_is_saved(folder, tmp_path):
     daemon = subprocess.Popen(
-        [sys.executable, "-m", "controller.cli.main", "up", "psm_emulated_strict", "--lockstep"],
+        [sys.executable, "-c", COMMAND_LINE, "up", "psm_emulated_strict", "--lockstep"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     try:
         assert daemon.stdout is not None
-        wait_for(lambda: "is up" in daemon.stdout.readline())
+        lines = iter(daemon.stdout.readline, "")
+        assert any("is up" in line for line in lines)
         with Arm() as arm:
             arm.enable()
             arm.sleep(0.3)
