@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -221,7 +222,8 @@ def write_black_box(box: BlackBox, folder: Path | None = None) -> Path:
         reason = getattr(error, "strerror", None) or str(error)
         raise BlackBoxError(f"the black box of {box.arm} cannot be written into {folder} ({reason}).") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # it was never made, or is in its place already
+            partial.unlink()
     _prune(folder)
     return path
 

@@ -1,5 +1,6 @@
 """The figures of a fault in words: which axis, what was measured, what was allowed, each in its unit."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,17 +31,14 @@ UNITS: dict[Code, _Unit] = {
     Code.VELOCITY_LIMIT: _VELOCITY,
     Code.DEVICE_OVERSPEED: _VELOCITY,
     Code.ACCELERATION_LIMIT: _ACCELERATION,
-    Code.EFFORT_LIMIT: _EFFORT,
-    Code.STALLED: _EFFORT,
-    Code.STALL_PERSISTS: _EFFORT,
+    Code.STALLED: "of its effort",
+    Code.STALL_PERSISTS: "s",
     Code.MOTOR_TEST: _EFFORT,
     Code.DEVICE_OVERCURRENT: _EFFORT,
     Code.MOTOR_WARM: "°C",
-    Code.MOTOR_HOT: "°C",
     Code.DEVICE_OVERTEMPERATURE: "°C",
     Code.REMOTE_CENTER_OFF: "m",
     Code.REMOTE_CENTER_LOST: "m",
-    Code.WORKSPACE: "m",
     Code.FEEDBACK_LOST: "s",
     Code.CYCLE_GAP: "s",
     Code.STREAM_STALE: "s",
@@ -48,7 +46,9 @@ UNITS: dict[Code, _Unit] = {
     Code.WATCHDOG_UNPROVED: "s",
     Code.ENABLE_TIMEOUT: "s",
 }
-"""In which unit a code's figures are; those that are not here are counts or identities."""
+"""In which unit a code's figures are; those that are not here are counts, or of several quantities."""
+TOOLS = (Code.TOOL_CHANGED, Code.TOOL_WRONG)
+HOT_FROM = 20.0  # a bound of MOTOR_HOT from here on is °C; below, a rise in K/s or a share of what the winding bears
 
 
 def describe_figures(
@@ -66,13 +66,17 @@ def describe_figures(
     """
     known = Code(code) if code in Code.__members__.values() else None
     unit = UNITS.get(known, "") if known is not None else ""
+    if known == Code.MOTOR_HOT and bound >= HOT_FROM:
+        unit = "°C"
     if isinstance(unit, dict):
         unit = unit[kinds[axis]] if 0 <= axis < len(kinds) else "rad or m"
     where = ""
     if axis >= 0:
         where = f"axis {axes[axis] if axis < len(axes) else axis}"
-    if value == 0.0 and bound == 0.0:
+    if (value == 0.0 and bound == 0.0) or math.isnan(value):
         return where
+    if known in TOOLS:
+        return f"instrument {value:.0f} is there, expected is {bound:.0f} (0: none)"
     space = f" {unit}" if unit else ""
     what = f"measured {value:.4g}{space}, allowed {bound:.4g}{space}"
     return f"{where}: {what}" if where else what

@@ -9,48 +9,47 @@ from typing import Any
 
 import numpy as np
 
-from controller.laws.parameters import MAX_PARAMETERS
+from controller.mailbox import MESSAGE
 from telemetry.ring_file import Ring
-from telemetry.sample import MAX_AXES
 
 __all__ = ["INPUT", "INPUT_CAPACITY", "InputLog"]
 
 INPUT_CAPACITY = 8192
 NAME = 32  # bytes of a client's name that are kept
 
+
+def _as_in_a_message(first: str, last: str) -> list[tuple[Any, ...]]:
+    """Return the fields of MESSAGE from one to another."""
+    names = list(MESSAGE.names or ())
+    fields = [(name, MESSAGE[name]) for name in names[names.index(first) : names.index(last) + 1]]
+    return [(name, kind.base, kind.shape) if kind.shape else (name, kind) for name, kind in fields]
+
+
 INPUT = np.dtype(
     [
         ("t_ns", "i8"),  # CLOCK_MONOTONIC when it was posted; in lock-step the newest sample's time
         ("sequence", "u8"),  # the newest sample that the gateway had seen then
-        ("id", "u8"),  # the command's; the sample that takes it carries it as command_id
-        ("operation", "i8"),  # mailbox.Operation
-        ("sent_ns", "i8"),  # the sender's stamp
         ("client_pid", "i8"),
         ("client", f"S{NAME}"),  # its name, UTF-8
-        # as in mailbox.MESSAGE, which says what each is
-        ("group", "i8"),
-        ("n_axes", "i8"),
-        ("vector", "f8", (MAX_AXES,)),
-        ("pose", "f8", (4, 4)),
-        ("frame", "i8"),
-        ("speed", "f8"),
-        ("path_speed", "f8"),
-        ("blend", "f8"),
-        ("jaw", "f8"),
-        ("n_via", "i8"),
-        ("timeout_s", "f8"),
-        ("parameters", "f8", (MAX_PARAMETERS,)),
+        # All of the message but the poses on the way; `id` is the command_id of the sample that takes it.
+        *_as_in_a_message("id", "n_via"),
+        *_as_in_a_message("timeout_s", "parameters"),
     ],
     align=True,
 )
 
-_OF_THE_MESSAGE = (
-    "id",
-    "operation",
-    "sent_ns",
-    *("group", "n_axes", "vector", "pose", "frame", "speed", "path_speed", "blend", "jaw", "n_via", "timeout_s"),
-    "parameters",
-)
+
+def _span(dtype: np.dtype[Any], first: str, last: str) -> slice:
+    """Return the bytes of a record from one field to another."""
+    fields: Any = dtype.fields
+    return slice(fields[first][1], fields[last][1] + fields[last][0].itemsize)
+
+
+_SPANS = [
+    (_span(INPUT, first, last), _span(MESSAGE, first, last))
+    for first, last in (("id", "n_via"), ("timeout_s", "parameters"))
+]
+"""The same bytes in both: copied as they are, since a stream brings a thousand a second."""
 
 
 class InputLog:
@@ -67,6 +66,7 @@ class InputLog:
         self._publish = publish
         self._ring = ring
         self._lockstep = lockstep
+        self._bytes = ring.slots.view("u1").reshape(ring.capacity, INPUT.itemsize)
 
     def note(self, message: np.ndarray[Any, Any], newest: np.ndarray[Any, Any] | None, name: str, pid: int) -> None:
         """Write a message down.
@@ -77,12 +77,14 @@ class InputLog:
             name: The client's name.
             pid: And its process.
         """
-        record = self._ring.slots[self._ring.head & (self._ring.capacity - 1)]
-        sample_ns = 0 if newest is None else int(newest["t_ns"][0])
+        slot = self._ring.head & (self._ring.capacity - 1)
+        record = self._ring.slots[slot]
+        sample_ns, sequence = (0, 0) if newest is None else (newest["t_ns"][0], newest["sequence"][0])
         record["t_ns"] = sample_ns if self._lockstep else time.monotonic_ns()
-        record["sequence"] = 0 if newest is None else newest["sequence"][0]
+        record["sequence"] = sequence
         record["client_pid"] = pid
         record["client"] = name.encode()[:NAME]
-        for field in _OF_THE_MESSAGE:
-            record[field] = message[field][0]
+        target, source = self._bytes[slot], message.view("u1")
+        for into, out_of in _SPANS:
+            target[into] = source[out_of]
         self._publish(self._ring.header)

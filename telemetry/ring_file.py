@@ -178,10 +178,11 @@ def records_since(ring: Ring, t_ns: int) -> np.ndarray[Any, Any]:
     if not len(numbers):
         return np.empty(0, ring.slots.dtype)
     first = int(np.searchsorted(ring.slots["t_ns"][numbers & mask], t_ns))
-    numbers = numbers[first:]
-    records = ring.slots[numbers & mask]
-    overtaken = max(ring.head - mask, 0) - (int(numbers[0]) if len(numbers) else head)
-    whole: np.ndarray[Any, Any] = records[max(overtaken, 0) :]
+    begin, count = int(numbers[0]) + first, len(numbers) - first
+    slot = begin & mask
+    records = np.concatenate((ring.slots[slot : slot + count], ring.slots[: max(slot + count - ring.capacity, 0)]))
+    overtaken = max(ring.head - mask - begin, 0)
+    whole: np.ndarray[Any, Any] = records[overtaken:]
     return whole
 
 
