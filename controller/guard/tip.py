@@ -32,7 +32,9 @@ _GUARD, _VECTOR, _i8, _f8 = array_of(GUARD), types.float64[:], types.int64, type
 
 @kernel(_f8(_GUARD, _i8, _VECTOR))
 def _distance(guard: Array, k: int, point: Array) -> float:
-    """Return how far a point is from the wall of a volume, m: positive where it may be."""
+    """Return how far a point is from the wall of a volume, m: positive where it may be; NaN for what is no point."""
+    if not np.isfinite(point[0] + point[1] + point[2]):
+        return np.nan
     g = guard[0]
     x = point[0] - g.volume_center[k, 0]
     y = point[1] - g.volume_center[k, 1]
