@@ -134,6 +134,27 @@ def test_lines_and_insertions_at_full_speed_keep_the_shaft_in_the_trocar(daemon,
     assert samples["remote_center_distance"].max() < 0.25e-3
 
 
+def test_a_pause_in_mid_stream_keeps_the_shaft_in_the_trocar_and_the_arm_goes_on(daemon, through):
+    arm, point = through
+    T = arm.setpoint_cp().T
+    begun = arm.measured_js().sequence
+    pose = T.copy()
+    for k in range(125):
+        pose[1, 3] += 0.0004 * min(k / 50, 1.0)  # up to 0.1 m/s
+        arm.servo_cp(pose)
+        arm.sleep(0.004)
+    arm.pause()
+    arm.sleep(0.3)
+    assert arm.operating_state().state == OperatingState.PAUSED
+    arm.resume()
+    arm.move_cp(T).wait()
+    samples, truth = since(daemon, begun)
+    # The set-point's shaft stays in the trocar; what swings is the arm, which stops as hard as its joints may.
+    assert samples["remote_center_distance"].max() < 0.7e-3
+    assert shaft_deviation(truth, point).max() < 1.6e-3
+    assert np.abs(arm.setpoint_cp().T - T).max() < 1e-5
+
+
 @pytest.mark.parametrize("phase_cycles", [50, 137, 251])
 @pytest.mark.parametrize("kind", ["e-stop", "cut line"])
 def test_torque_goes_within_its_bound_in_mid_motion_and_the_brakes_hold(daemon, arm, faults, kind, phase_cycles):
