@@ -2,7 +2,8 @@
 
 In lock-step nothing looks at a wall clock. One barrier a tick: the core has run tick k and sent its bytes
 (`core_tick`, `core_bytes`); the rig reads exactly those, simulates one period and answers (`rig_tick`, `rig_bytes`).
-A client grants the ticks, so it too takes part in the determinism: time stands still while it thinks.
+A client grants the ticks, so it too takes part in the determinism: time stands still while it thinks. Where the rig
+makes the host stand still (a fault), it answers several ticks later, and the core's count of ticks follows.
 """
 
 import platform
@@ -63,7 +64,7 @@ CLOCK = np.dtype(
         ("tick", "i8"),  # cycles begun
         ("deadline_ns", "i8"),  # when the present cycle was due
         ("overruns", "i8"),  # cycles that began more than a period late
-        ("skipped", "i8"),  # whole cycles left out before the present one
+        ("skipped", "i8"),  # whole periods that passed without a cycle before the present one
         ("stop", "i8"),  # set by the process: end the loop after a controlled stop
         ("granted", "i8"),  # lock-step: ticks left of the present grant
         ("grant", "i8"),  # lock-step: the grant they belong to
@@ -207,8 +208,13 @@ def wait_lockstep(clock: Array, lockstep: Array, link: Array, ring: Array) -> in
             c.timespec[1] = READERS_NS
             clock_nanosleep(CLOCK_MONOTONIC, 0, clock.ctypes.data + TIMESPEC, 0)
     fence_acquire()
+    # The rig is ahead where it was told that the host stood still. That time, too, was granted.
+    c.skipped = w.rig_tick - c.tick if w.active else 0
+    if c.skipped > 0:
+        c.overruns += 1
+        c.tick = w.rig_tick
     w.active = 1
-    c.granted -= 1
+    c.granted = max(c.granted - 1 - c.skipped, 0)
     c.tick += 1
     c.deadline_ns = c.tick * c.period_ns
     link[0].await_bytes = w.rig_bytes

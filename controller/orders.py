@@ -327,8 +327,7 @@ def take_command(
     if code != _OK:
         return int(code)
     c.free = 0
-    if streams:
-        c.rereference = 0
+    c.rereference = 0
     activity = _MOVING if verb == _MOVE else _STREAMING
     if msg.group == _JAW:
         begin_jaw(core, activity, command_id)

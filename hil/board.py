@@ -11,7 +11,7 @@ from numba.core import types
 
 from firmware_bridge import native
 from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS, FW_TICK_US
-from hil.fault_record import BOTH, FAULTS, Fault
+from hil.fault_record import BOTH, FAULTS, MAX_AXES, Fault
 from hil.intruder import babble, replay_frame
 from hil.plant import PLANT, plant_substep, restart_encoders
 from hil.wire import LANE, NOTHING, put_byte, take_byte
@@ -132,13 +132,9 @@ def end_events(rig: Array, faults: Array) -> None:
 
 
 @kernel(types.void(_RIG, _FAULTS, _FAULTS))
-def take_faults(rig: Array, shared: Array, faults: Array) -> None:
-    """Take a new set of faults when it is whole and due."""
-    now_us = rig[0].time_ns // 1000
-    shared[0].time_us = now_us
+def _take_faults(rig: Array, shared: Array, faults: Array) -> None:
+    """Take the set of faults that is due, if it is whole."""
     version = shared[0].version
-    if version == faults[0].version or version & 1 or shared[0].begin_us > now_us:
-        return
     fence_acquire()
     faults[0] = shared[0]
     fence_acquire()
@@ -149,8 +145,18 @@ def take_faults(rig: Array, shared: Array, faults: Array) -> None:
     end_events(rig, faults)  # those that were over before still stand in the set
     parts = faults[0].watchdog_dead | faults[0].limits_dead << 1
     _fw_break(rig[0].firmware, np.uint32(parts))
-    shared[0].applied_us = now_us
+    shared[0].applied_us = rig[0].time_ns // 1000
     shared[0].applied_version = version
+
+
+@kernel(types.void(_RIG, _FAULTS, _FAULTS))
+def take_faults(rig: Array, shared: Array, faults: Array) -> None:
+    """Take a new set of faults when it is whole and due."""
+    now_us = rig[0].time_ns // 1000
+    shared[0].time_us = now_us
+    version = shared[0].version
+    if version != faults[0].version and not version & 1 and shared[0].begin_us <= now_us:
+        _take_faults(rig, shared, faults)
 
 
 @kernel(types.void(_RIG, _FAULTS, _FAULTS, _LANE, _LANE, types.int64))
@@ -209,7 +215,10 @@ def _touch(rig: Array, faults: Array, inputs: Array) -> None:
 
 @kernel(types.int64(_RIG, _PLANT, _FAULTS, _OUTPUTS))
 def _is_running(rig: Array, plant: Array, faults: Array, outputs: Array) -> int:
-    """Return 1 when the firmware ticks in this substep; a controller that starts has its outputs off until it is up."""
+    """Return 1 when a faulty firmware ticks in this substep after all.
+
+    A controller that starts has its outputs off until it is up.
+    """
     r = rig[0]
     if r.restart_is_due:
         if r.restart_substeps == 0:
@@ -220,15 +229,11 @@ def _is_running(rig: Array, plant: Array, faults: Array, outputs: Array) -> int:
         r.restart_substeps -= 1
         outputs[0].power = 0
         outputs[0].brakes_released = 0
-        for j in range(outputs[0].current.size):
+        for j in range(MAX_AXES):
             outputs[0].current[j] = 0.0
-        return 0
-    if faults[0].controller_frozen:
-        return 0
-    if r.servo_stall_substeps > 0:
+    elif not faults[0].controller_frozen:
         r.servo_stall_substeps -= 1
-        return 0
-    return 1
+    return 0
 
 
 @kernel(types.void(*WORLD_TYPES))
@@ -251,7 +256,8 @@ def substep(
         r.replay_ns = r.time_ns + r.period_ns
     _touch(rig, faults, inputs)
     was_powered = outputs[0].power
-    if _is_running(rig, plant, faults, outputs):
+    is_faulty = r.restart_is_due | faults[0].controller_frozen | r.servo_stall_substeps
+    if not is_faulty or _is_running(rig, plant, faults, outputs):
         _fw_tick(r.firmware, inputs.ctypes.data, outputs.ctypes.data)
     if was_powered and not outputs[0].power:
         r.power_off_ns = r.time_ns

@@ -54,7 +54,9 @@ def _choose(pattern: str) -> "list[Scenario]":
 
 @app.command("run")
 def run(
-    pattern: Annotated[str, typer.Argument(help="Which: a name, a pattern as 'encoder*', a hazard as H4, or a file.")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(help="Which: a name, a pattern as 'encoder*', a hazard as H4, or a file.")
+    ] = "*",
     phases: Annotated[int, typer.Option(min=1, help="Runs of each scenario, each at a phase of its own.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="What phases, parameters and noise are drawn from.")] = 1,
     jobs: Annotated[int, typer.Option(min=0, help="Processes at a time; 0: as many as there are CPUs.")] = 0,
@@ -114,7 +116,9 @@ def _run_shown(work, scenarios, *, phases, seed, jobs):  # type: ignore[no-untyp
 
     columns = (TextColumn("{task.description:32.32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal, auto_refresh=False) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, auto_refresh=False
+    ) as bar:
         total = sum(1 if scenario.setup.state == "refused" else phases for scenario in scenarios)
         task = bar.add_task("starting", total=total)
 

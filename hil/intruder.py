@@ -7,18 +7,19 @@ would do it; only a key that both ends share tells it from the host's own.
 import numpy as np
 from numba.core import types
 
-from firmware_bridge.frame import BAD, CHECK, HEADER, make_frame, parse_frame, seal
+from firmware_bridge.frame import BAD, HEADER, make_frame, parse_frame, seal
 from firmware_bridge.messages import MessageType, message_dtype
 from hil.fault_record import FAULTS, Babble
 from hil.noise import GOLDEN, mix
 from hil.wire import HISTORY, LANE, ROOM, put_byte
 from kinematics.compiled import Array, array_of, kernel
 
-__all__ = ["babble", "give_foreign_frame", "pass_byte", "replay_frame"]
+__all__ = ["babble", "give_foreign_frame", "pass_bytes", "replay_frame"]
 
 _LANE, _FAULTS = array_of(LANE), array_of(FAULTS)
 _MASK = HISTORY - 1
 _COMMAND = int(MessageType.COMMAND)
+LONGEST = ROOM - 8  # bytes of a frame that can still be changed: stuffed anew it may be longer
 _BABBLED = np.int64(Babble.FRAMES)
 
 
@@ -37,7 +38,7 @@ def _tamper(lane: Array, faults: Array, slot: int, count: int) -> int:
     c, f = lane[0], faults[0]
     frame, wire = c.frame[:], c.wire[:]  # the slices are ordinary arrays: nested ones cannot be arguments
     for i in range(count):
-        wire[i] = c.history[slot, i]
+        wire[i] = c.history[slot * ROOM + i]
     length = parse_frame(wire, 0, count - 1, frame)
     if length == BAD or frame[0] != _COMMAND:
         return BAD
@@ -51,43 +52,58 @@ def _tamper(lane: Array, faults: Array, slot: int, count: int) -> int:
 
 
 @kernel(types.void(_LANE, _FAULTS, _FAULTS, types.int64, types.int64, types.int64))
-def pass_byte(lane: Array, faults: Array, counts: Array, byte: int, now_ns: int, is_garbled: int) -> None:
-    """Send a byte of the host's on, or keep it until its frame is whole and changed.
+def _pass_frame(lane: Array, faults: Array, counts: Array, count: int, now_ns: int, is_garbled: int) -> None:
+    """Send the present frame on, changed, of which nothing has passed yet."""
+    c = lane[0]
+    slot = c.frames & _MASK
+    changed = _tamper(lane, faults, slot, count)
+    for i in range(count if changed == BAD else changed):
+        byte = c.history[slot * ROOM + i] if changed == BAD else c.wire[i]
+        put_byte(lane, faults, counts, int(np.int64(byte)), now_ns, 0, is_garbled)
+    if changed != BAD:
+        counts[0].frames_tampered += 1
+
+
+@kernel(types.void(_LANE, _FAULTS, _FAULTS, types.uint8[::1], types.int64, types.int64, types.int64))
+def pass_bytes(
+    lane: Array, faults: Array, counts: Array, data: Array, count: int, now_ns: int, is_garbled: int
+) -> None:
+    """Send bytes of the host's on; while somebody tampers, each frame when it is whole.
 
     Args:
         lane: To the device.
         faults: The faults in force.
         counts: Where to count what they did.
-        byte: 0..255.
-        now_ns: When it was written, in the rig's time.
+        data: The bytes.
+        count: How many of them.
+        now_ns: When they were written, in the rig's time.
         is_garbled: As of `put_byte`.
     """
     c = lane[0]
-    slot = c.frames & _MASK
-    n = c.history_bytes[slot]
-    if n < ROOM:
-        c.history[slot, n] = byte
-        c.history_bytes[slot] = n + 1
-    waits = (faults[0].tamper | faults[0].tamper_mask) and c.passed == 0 and n < ROOM - CHECK and not is_garbled
-    if not waits:
-        for i in range(c.passed, min(n, ROOM)):
-            put_byte(lane, faults, counts, int(np.int64(c.history[slot, i])), now_ns, 0, is_garbled)
-        put_byte(lane, faults, counts, byte, now_ns, 0, is_garbled)
-        c.passed = n + 1
-    if byte != 0:
-        return
-    if waits:
-        count = _tamper(lane, faults, slot, n + 1)
-        if count == BAD:
-            for i in range(n + 1):
-                put_byte(lane, faults, counts, int(np.int64(c.history[slot, i])), now_ns, 0, is_garbled)
-        else:
-            for i in range(count):
-                put_byte(lane, faults, counts, int(np.int64(c.wire[i])), now_ns, 0, is_garbled)
-            counts[0].frames_tampered += 1
-    c.frames += 1
-    c.history_bytes[c.frames & _MASK] = 0
-    c.passed = 0
+    history = c.history[:]
+    tampers = (faults[0].tamper | faults[0].tamper_mask) != 0 and not is_garbled
+    start = (c.frames & _MASK) * ROOM
+    present, passed = c.present, c.passed
+    for i in range(count):
+        byte = data[i]
+        if present < ROOM:
+            history[start + present] = byte
+        present += 1
+        if not tampers or passed > 0 or present > LONGEST:
+            for k in range(passed, present - 1):  # what was kept until now
+                put_byte(lane, faults, counts, int(np.int64(history[start + k])), now_ns, 0, is_garbled)
+            put_byte(lane, faults, counts, int(np.int64(byte)), now_ns, 0, is_garbled)
+            passed = present
+        if byte == 0:
+            c.history_bytes[start // ROOM] = min(present, ROOM)
+            if passed == 0:
+                _pass_frame(lane, faults, counts, present, now_ns, is_garbled)
+            c.frames += 1
+            start = (c.frames & _MASK) * ROOM
+            present = 0
+            passed = 0
+    c.present = present
+    c.passed = passed
 
 
 @kernel(types.int64(_LANE, _FAULTS, _FAULTS, types.int64, types.int64))
@@ -98,7 +114,7 @@ def replay_frame(lane: Array, faults: Array, counts: Array, age: int, now_ns: in
         return 0
     slot = (c.frames - age) & _MASK
     for i in range(c.history_bytes[slot]):
-        put_byte(lane, faults, counts, int(np.int64(c.history[slot, i])), now_ns, 0, 0)
+        put_byte(lane, faults, counts, int(np.int64(c.history[slot * ROOM + i])), now_ns, 0, 0)
     counts[0].frames_replayed += 1
     return 1
 

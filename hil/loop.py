@@ -14,7 +14,7 @@ from controller import clock
 from controller.clock import CORE_TICK, LOCKSTEP, READERS_NS, RIG_TICK, await_change, tell_change
 from hil.board import BUFFER, RIG, SUBSTEP_NS, WORLD_TYPES, end_events, serve, substep, take_faults
 from hil.fault_record import FAULTS
-from hil.intruder import pass_byte
+from hil.intruder import pass_bytes
 from hil.truth import TRUTH, record_truth
 from hil.wire import LANE, NOTHING, lane_arrival, lane_is_empty, take_byte
 from kinematics.compiled import Array, array_of, kernel
@@ -47,8 +47,7 @@ _ioctl: Any = types.ExternalFunction("ioctl", types.int32(types.int32, types.uin
 def _put_input(rig: Array, shared: Array, faults: Array, to_device: Array, now_ns: int) -> None:
     """Put what was read from the host on the line."""
     r = rig[0]
-    for i in range(r.input_count):
-        pass_byte(to_device, faults, shared, int(np.int64(r.input[i])), now_ns, r.is_garbled)
+    pass_bytes(to_device, faults, shared, r.input[:], r.input_count, now_ns, r.is_garbled)
     r.bytes_in += r.input_count
     r.input_count = 0
 

@@ -30,6 +30,7 @@ from controller.config import Config
 from controller.realtime import take_cpu_and_priority
 from controller.run_dir import RunDir, write_atomically
 from firmware_bridge import native
+from firmware_bridge.siphash import KEY_SIZE
 from firmware_bridge.messages import arm_hash
 
 native.load()  # before the kernels that call it are compiled or read from the cache
@@ -195,14 +196,14 @@ class Rig:
 def _read_key(path: str) -> bytes:
     """Return the key of the board: that of the controller's key file; without one, all zeros."""
     if not path:
-        return bytes(native.KEY_SIZE)
+        return bytes(KEY_SIZE)
     try:
         key = bytes.fromhex(Path(path).read_text().strip())
     except (OSError, ValueError) as error:
         raise HilError(f"driver.key_file = {path!r} cannot be read: {error}; it holds 32 hexadecimal digits") from error
-    if len(key) != native.KEY_SIZE:
+    if len(key) != KEY_SIZE:
         raise HilError(
-            f"driver.key_file = {path!r} holds {len(key)} bytes: write {2 * native.KEY_SIZE} hexadecimal digits"
+            f"driver.key_file = {path!r} holds {len(key)} bytes: write {2 * KEY_SIZE} hexadecimal digits"
         )
     return key
 

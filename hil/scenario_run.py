@@ -451,5 +451,3 @@ def run_scenarios(
     for result in results:
         result.runs.sort(key=lambda run: run.index)
     return results
-
-

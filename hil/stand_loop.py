@@ -16,9 +16,8 @@ from numba import carray
 from numba.core import types
 from numba.extending import intrinsic
 
-from controller.clock import CLOCK, FINISH, LOCKSTEP, NOW, WAIT
+from controller.clock import FINISH, LOCKSTEP, NOW, WAIT
 from controller.mailbox import CAPACITY, MAILBOX, MESSAGE
-from drivers.driver import LINK
 from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS
 from hil.fault_record import FAULTS
 from hil.loop import RIG, simulate_tick
@@ -26,8 +25,6 @@ from hil.plant import PLANT
 from hil.truth import TRUTH
 from hil.wire import LANE
 from kinematics.compiled import Array, array_of, kernel
-from telemetry.ring import RING_HEADER
-from telemetry.sample import SAMPLE
 
 __all__ = ["STAND", "WORLD", "finish_stand", "now_stand", "simulate_alone", "wait_stand"]
 
@@ -50,6 +47,7 @@ STAND = np.dtype(
         ("stalls", "i8"),  # address: how many periods late the cycles begin, from `stall_tick` on
         ("stall_count", "i8"),
         ("stall_tick", "i8"),
+        ("stood", "i8"),  # periods of Fault.HOST_STALLED that have passed since the last cycle
     ],
     align=True,
 )
@@ -126,6 +124,11 @@ def wait_stand(clock: Array, lockstep: Array, link: Array, ring: Array) -> int:
     c = clock[0]
     stand = carray(_stand(lockstep.ctypes.data), (1,))
     w = stand[0]
+    rig = carray(_rig(w.rig), (1,))
+    while c.granted > 0 and rig[0].host_stall_periods > 0:
+        simulate_alone(stand)
+        c.granted -= 1
+        w.stood += 1
     if c.granted <= 0:
         return -1
     c.granted -= 1
@@ -136,6 +139,8 @@ def wait_stand(clock: Array, lockstep: Array, link: Array, ring: Array) -> int:
         late = stalls[c.tick - w.stall_tick]
     for _ in range(late):
         simulate_alone(stand)
+    late += w.stood
+    w.stood = 0
     # As `clock.wait_real` does it: deadlines that have passed are skipped.
     c.skipped = late
     c.deadline_ns += (1 + late) * c.period_ns

@@ -48,16 +48,16 @@ LANE = np.dtype(
         ("frame_start", "i8"),  # `head` when the present frame began
         ("in_frame", "i8"),
         ("dropping", "i8"),  # the present frame is being lost
-        ("frame_bytes", "i8"),  # of the present frame so far
-        ("truncate_after", "i8"),  # so many bytes of it; 0: not
+        ("truncate_after", "i8"),  # so many more bytes of it; 0: not
         ("burst_left", "i8"),  # bytes that the present burst of interference still meets
         ("bytes", "u1", (CAPACITY,)),
         ("arrival_ns", "i8", (CAPACITY,)),
         # for hil/intruder.py
-        ("history", "u1", (HISTORY, ROOM)),  # frames as they were sent, the present one the last
+        ("history", "u1", (HISTORY * ROOM,)),  # frames as they were sent, the present one the last
         ("history_bytes", "i8", (HISTORY,)),
         ("frames", "i8"),  # whole ones in it so far
-        ("passed", "i8"),  # bytes of the present one that are on the line already
+        ("present", "i8"),  # bytes of the present one that the host has sent
+        ("passed", "i8"),  # and those of them that are on the line already
         ("frame", "u1", (ROOM,)),
         ("wire", "u1", (ROOM + 8,)),
         ("foreign", "u1", (ROOM,)),  # another device's frame
@@ -99,14 +99,15 @@ def _append(lane: Array, faults: Array, counts: Array, byte: int, delay_ns: int)
     if faults[0].byte_drop_rate > 0.0 and _draw(lane) < faults[0].byte_drop_rate:
         counts[0].bytes_dropped += 1
         return
-    if faults[0].burst_rate > 0.0 and c.burst_left == 0 and _draw(lane) < faults[0].burst_rate:
-        c.burst_left = faults[0].burst_bytes
-        counts[0].bursts += 1
-    if c.burst_left > 0:
-        c.burst_left -= 1
-        lane[0].random += GOLDEN
-        byte = int(np.int64(mix(lane[0].random) >> np.uint64(56)))
-        counts[0].bytes_burst += 1
+    if faults[0].burst_rate > 0.0:
+        if c.burst_left == 0 and _draw(lane) < faults[0].burst_rate:
+            c.burst_left = faults[0].burst_bytes
+            counts[0].bursts += 1
+        if c.burst_left > 0:
+            c.burst_left -= 1
+            lane[0].random += GOLDEN
+            byte = int(np.int64(mix(lane[0].random) >> np.uint64(56)))
+            counts[0].bytes_burst += 1
     if faults[0].bit_error_rate > 0.0:
         for bit in range(8):
             if _draw(lane) < faults[0].bit_error_rate:
@@ -143,14 +144,9 @@ def put_byte(lane: Array, faults: Array, counts: Array, byte: int, now_ns: int, 
         if faults[0].frame_drop_rate > 0.0 and _draw(lane) < faults[0].frame_drop_rate:
             c.dropping = 1
             counts[0].frames_dropped += 1
-        c.frame_bytes = 0
         c.truncate_after = 0
         if faults[0].frame_truncate_rate > 0.0 and _draw(lane) < faults[0].frame_truncate_rate:
             c.truncate_after = 1 + np.int64(_draw(lane) * TRUNCATED_MAX)
-    c.frame_bytes += 1
-    if c.truncate_after > 0 and c.frame_bytes > c.truncate_after and not c.dropping:
-        c.dropping = 1
-        counts[0].frames_truncated += 1
     ends = byte == 0  # a frame ends with its delimiter
     if is_garbled:
         lane[0].random += GOLDEN
@@ -161,6 +157,11 @@ def put_byte(lane: Array, faults: Array, counts: Array, byte: int, now_ns: int, 
     else:
         _append(lane, faults, counts, byte, delay_ns)
     if not ends:
+        if c.truncate_after > 0:
+            c.truncate_after -= 1
+            if c.truncate_after == 0 and not c.dropping:
+                c.dropping = 1
+                counts[0].frames_truncated += 1
         return
     c.in_frame = 0
     rate = faults[0].frame_duplicate_rate

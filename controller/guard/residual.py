@@ -70,7 +70,8 @@ def check_residual(guard: Array, setpoint: Array, measured: Array, active: int) 
         g.unseen += 1
     else:
         g.unseen = 0
-    if not active or g.residual_count == 0:
+    if not active or not g.residual_known:
+        g.residual_known = active
         g.residual_count = 0
         for k in range(SENT):
             for i in range(g.n_axes):
@@ -84,8 +85,10 @@ def check_residual(guard: Array, setpoint: Array, measured: Array, active: int) 
     for i in range(g.n_axes):
         g.sent[at & (SENT - 1), i] = setpoint[i]
     if not active:
+        g.echo_known = 0  # cycles in which no command was sent change it
         return _OK
-    if g.skipped > 0 or g.unseen > UNSEEN_MAX:
+    unknown = g.skipped > 0 or g.unseen > UNSEEN_MAX
+    if unknown:
         # The motor controllers may have stood still meanwhile.
         g.residual_count = 0
         for i in range(g.n_axes):
@@ -105,5 +108,6 @@ def check_residual(guard: Array, setpoint: Array, measured: Array, active: int) 
             bound = g.residual[i] + g.model_lag[i]
             if not change <= bound:
                 code = tell(guard, _RESIDUAL, i, change, bound)
-    g.residual_count += 1
+    if not unknown:
+        g.residual_count += 1
     return code

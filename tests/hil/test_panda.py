@@ -26,7 +26,7 @@ from telemetry.sample import SAMPLE, OperatingState
 ARM = "panda:straight_instrument_300"
 N = 7
 HOME = np.array([0.0, -0.6, 0.0, -2.3, 0.0, 1.7, 0.7854])
-AWAY = HOME + [0.5, 0.35, -0.5, 0.4, 0.5, -0.4, 0.7]
+AWAY = HOME + np.array([0.5, 0.35, -0.5, 0.4, 0.5, -0.4, 0.7])
 DEPTH = 0.12  # m from the trocar to the tip
 BOUND = 5  # cycles from the fault to zero torque
 STANDING = 50  # cycles from the fault to motors that stand: brakes take 20 ms to engage, then they must stop the arm

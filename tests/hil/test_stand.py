@@ -88,7 +88,9 @@ def test_one_seed_gives_the_daemons_samples(tmp_path, monkeypatch):
     stand.close()
     assert len(ours) == len(theirs)
     differing = {
-        name: int(np.flatnonzero([a.tobytes() != b.tobytes() for a, b in zip(ours[name], theirs[name], strict=True)])[0])
+        name: int(
+            np.flatnonzero([a.tobytes() != b.tobytes() for a, b in zip(ours[name], theirs[name], strict=True)])[0]
+        )
         for name in SAMPLE.names
         if name not in NOT_THE_ARMS and ours[name].tobytes() != theirs[name].tobytes()
     }
