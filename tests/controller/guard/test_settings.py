@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from controller.config import GuardConfig, VolumeConfig, load_config, shipped_configs
+from controller.config import VolumeConfig, load_config
 from controller.guard.records import GUARD, MAX_VOLUMES
 from controller.guard.settings import fill_guard
 from controller.guard.tip import Shape
@@ -78,7 +78,8 @@ def test_more_volumes_than_fit_are_refused():
         filled(volume=[volume] * (MAX_VOLUMES + 1))
 
 
-def test_every_shipped_configuration_watches_motion_and_sensors():
-    for name in shipped_configs():
-        guard: GuardConfig = load_config(name).guard
-        assert guard.residual is not None
+@pytest.mark.parametrize("name", ["psm_emulated", "psm_emulated_strict"])
+def test_the_emulated_psm_is_watched_by_residual_and_second_sensors(name):
+    guard = load_config(name).guard
+    assert guard.residual is not None
+    assert guard.sensor_difference is not None
