@@ -230,3 +230,45 @@ def inject(
     names = ", ".join(str(fault.name).lower() for fault in active) or "none"
     when = "" if at is None else f" from {at:.6f} s on"
     typer.echo(f"faults of {run_dir.arm}{when}: {names} (the arm's time is {injected.time:.3f} s)")
+
+
+@app.command("soak")
+def soak(
+    hours: Annotated[float, typer.Option(min=0.001, help="Simulated hours.")] = 1.0,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes at a time; 0: as many as there are CPUs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="What motions and noise are drawn from.")] = 1,
+    config: Annotated[str, typer.Option(help="A daemon's configuration with a [rig].")] = "psm_emulated_strict",
+    as_json: JsonOption = False,
+) -> None:
+    """Move fast for hours, with noise and a bad line, and count what stops the arm without cause: nothing may."""
+    import os
+
+    import msgspec
+
+    from hil.soak import SoakResult
+    from hil.soak import soak as work
+
+    shows = sys.stderr.isatty()
+
+    def progress(so_far: SoakResult) -> None:
+        if shows:
+            typer.echo(f"\r{so_far.hours:.2f} of {hours:g} h, {len(so_far.stops)} stops", nl=False, err=True)
+
+    result = work(hours, seed=seed, jobs=jobs or len(os.sched_getaffinity(0)), config=config, progress=progress)
+    if shows:
+        typer.echo("", err=True)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
+    else:
+        for stop in result.stops:
+            print(
+                f"stopped by {stop.code} (axis {stop.axis}: {stop.value:.6g}, allowed {stop.bound:.6g}) "
+                f"after {stop.t:.3f} s of seed {stop.seed}: {stop.motion}"
+            )
+        print(
+            f"{result.hours:.2f} simulated hours, {result.motions} motions, {result.frames_lost} frames lost, "
+            f"{result.bits_flipped} bits flipped, {len(result.stops)} stops; {result.seconds:.0f} s, "
+            f"{result.hours * 3600.0 / max(result.seconds, 1e-9):.1f} times real time"
+        )
+    if result.stops:
+        raise typer.Exit(1)

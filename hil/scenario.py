@@ -71,6 +71,7 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: Literal[
         "hold",
         "joint_moves",
+        "limit_moves",
         "tip_circle",
         "tip_line",
         "servo_at_limits",
@@ -118,7 +119,7 @@ class ClientAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     by: Drawn = 0.0
     """jump, clutch: rad or m, of one joint; in a tip stream, m along x."""
     axis: Drawn = "any"
-    pause: Cycles = 200
+    pause: Cycles = 600
     """clutch: cycles that the arm is paused."""
     command: str = "move_jp"
     """command: which."""
@@ -158,9 +159,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     overshoot_mm: Positive | None = None
     """Of the true tip beyond the walls of the configuration."""
     deviation_mm: Positive | None = None
-    """Of the true tip from where it would be without the fault."""
+    """Of the true tip from where it would be without the fault, until the torque is gone."""
     remote_center_mm: Positive | None = None
-    """Of the instrument's true axis from the remote centre."""
+    """Of the instrument's true axis from the remote centre, until the torque is gone."""
+    joint_speed: Positive | None = None
+    """Of the true joints, in parts of their velocity limits."""
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

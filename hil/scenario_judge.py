@@ -48,6 +48,7 @@ class RunResult(msgspec.Struct, kw_only=True):
     overshoot_mm: float = 0.0
     deviation_mm: float | None = None
     remote_center_mm: float = 0.0
+    joint_speed: float = 0.0
     frames_lost: int = 0
     counts: dict[str, int] = {}
     """What the wire's faults did."""
@@ -143,11 +144,13 @@ def judge(scenario: Scenario, config: Config, velocity_max: Array, evidence: Evi
         result.code = _code_name(int(samples["verdict"][first]))
     elif first is not None:
         result.code = _code_name(int(samples["event"][first]))
-    _measure(result, config, evidence, onset_us if onset_us is not None else evidence.applied_us)
+    state = int(samples["state"][-1])
+    if expect.reaction == "torque_off" and state == OperatingState.FAULT:
+        result.code = _code_name(int(samples["fault"][-1]))  # a hold may have come before
+    _measure(result, config, velocity_max, evidence, onset_us if onset_us is not None else evidence.applied_us)
 
     is_off = bool(truth["power"][-1] == 0 and (truth["motor_current"][-1] == 0.0).all())
     off_since_us = evidence.power_off_us if is_off and evidence.power_off_us >= 0.0 else None
-    state = int(samples["state"][-1])
     if onset_us is None:
         stopped = first is not None or state not in (OperatingState.ENABLED,)
         return _end(result, "ok" if stopped and _is_named(expect, result.code) else "unexposed")
@@ -256,16 +259,16 @@ def _judge_refused(scenario: Scenario, result: RunResult, state: int, truth: Arr
 
 def _judge_limits(scenario: Scenario, result: RunResult) -> RunResult:
     limits = scenario.expect.limits
-    for name in ("travel_mm", "overshoot_mm", "deviation_mm", "remote_center_mm"):
+    for name in ("travel_mm", "overshoot_mm", "deviation_mm", "remote_center_mm", "joint_speed"):
         allowed, was = getattr(limits, name), getattr(result, name)
         if allowed is not None and (was is None or was > allowed):
             return _end(result, "limit", f"{name} = {was if was is None else round(was, 4)}; allowed: {allowed:g}")
     return _end(result, "ok")
 
 
-def _measure(result: RunResult, config: Config, evidence: Evidence, onset_us: float) -> None:
-    """Fill in how far the tip went."""
-    truth = evidence.truth
+def _measure(result: RunResult, config: Config, velocity_max: Array, evidence: Evidence, onset_us: float) -> None:
+    """Fill in how far the tip went, and how fast the joints."""
+    truth, n = evidence.truth, len(velocity_max)
     t_us = truth["t_ns"] * 1e-3
     tip = truth["tip_pose"][:, :3, 3]
     since = np.flatnonzero(t_us >= onset_us)
@@ -277,13 +280,14 @@ def _measure(result: RunResult, config: Config, evidence: Evidence, onset_us: fl
         off = np.flatnonzero(t_us >= evidence.power_off_us)
         end = int(off[0]) + 1 if len(off) else end
     if end > start:
+        result.joint_speed = float((np.abs(truth["joint_velocity"][start:end, :n]) / velocity_max).max())
         result.travel_mm = float(np.linalg.norm(tip[start:end] - tip[start], axis=1).max() * 1e3)
     off = truth["rcm_deviation"] if evidence.center is None else shaft_deviation(truth, evidence.center)
-    result.remote_center_mm = float(off[start:].max() * 1e3)
+    result.remote_center_mm = float(off[start : max(end, start + 1)].max() * 1e3)
     for volume in config.guard.volume:
         result.overshoot_mm = max(result.overshoot_mm, float(outside(volume, tip).max() * 1e3))
     if evidence.reference is not None:
-        count = min(len(truth), len(evidence.reference))
+        count = min(end, len(evidence.reference))
         other = evidence.reference["tip_pose"][:count, :3, 3]
         result.deviation_mm = float(np.linalg.norm(tip[:count] - other, axis=1).max() * 1e3)
 

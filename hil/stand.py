@@ -246,6 +246,8 @@ class Stand:
 
     def _append(self, message: Array, due: int) -> int:
         stand = self._stand[0]
+        if stand["script_next"] == stand["script_count"]:
+            stand["script_next"] = stand["script_count"] = 0
         count = int(stand["script_count"])
         if count and due < int(self._ticks[count - 1]):
             raise StandError(
@@ -259,7 +261,7 @@ class Stand:
         self._messages[count] = message[0]
         stand["script_count"] = count + 1
         self._point_to_script()
-        return count + 1
+        return int(self._mailbox["head"][0]) + count + 1 - int(stand["script_next"])
 
     def scheduled(self) -> tuple[Array, Array]:
         """Return the commands that have not been due yet: their cycles and messages, views that may be changed."""
