@@ -463,6 +463,28 @@ def test_show_names_the_remedy_of_the_fault(remains, folder):
     assert CATALOGUE[Code.ESTOP].remedy in told
 
 
+def test_what_lasts_is_one_event_and_not_one_a_cycle(remains, folder):
+    remains.tick(50)
+    for _ in range(3):
+        remains.tick(frames_lost=remains.sample["frames_lost"] + 1)
+    remains.fault(Code.FEEDBACK_LOST, frames_lost=4)
+    for _ in range(200):
+        remains.tick(frames_lost=remains.sample["frames_lost"] + 1)
+    for _ in range(30):
+        remains.tick(event=Code.WORKSPACE)
+    remains.sample["sequence"] += 100
+    remains.tick(5)
+    write_black_box(take_black_box(remains.run_dir, Trigger("FEEDBACK_LOST", 107, t_ns=54 * MS)))
+    events = json.loads(trocar("black-box", "show", "--json").stdout)["events"]
+    assert [(event["cycle"], event["what"]) for event in events] == [
+        (51, "feedback missing: 204 in 204 cycles"),
+        (54, "FEEDBACK_LOST"),
+        (54, "ENABLED -> FAULT"),
+        (255, "WORKSPACE"),
+        (385, "no cycle for 101 ms before this one"),
+    ]
+
+
 def test_plot_draws_a_box(remains, folder, tmp_path):
     pytest.importorskip("matplotlib")
     remains.tick(50)
