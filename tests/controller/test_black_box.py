@@ -354,7 +354,7 @@ def test_full_disk_is_told_and_leaves_no_part_of_a_file(remains, folder):
 def test_snapshot_keeps_all_of_a_box(remains, tmp_path):
     remains.tick(20)
     remains.post(Operation.HOLD)
-    box = take_black_box(remains.run_dir, Trigger("ESTOP", 100, "why", 7 * MS))
+    box = take_black_box(remains.run_dir, Trigger("ESTOP", 100, "why", "what to do", 7 * MS))
     box.keep(tmp_path / "snapshot.npz")
     back = BlackBox.take_up(tmp_path / "snapshot.npz")
     assert back.trigger == box.trigger
@@ -540,6 +540,7 @@ def test_killed_gateway_and_killed_core_each_leave_a_box(folder, config):
     assert {name for name, _ in boxes()} == {"GATEWAY_DIED", "CORE_DIED"}
     died = dict(boxes())["CORE_DIED"]
     assert "SIGKILL" in died.metadata["cause"]
+    assert "trocar up" in died.metadata["remedy"]
     assert len(died.samples) >= 300
     assert json.loads(died.metadata["descriptor"])["arm"] == "PSM1"
     assert not daemon.run_dir.samples.exists()
