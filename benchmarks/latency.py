@@ -90,7 +90,9 @@ def compare(*, runs: int, seconds: float) -> list[Comparison]:
     for _ in range(runs):
         ours, theirs = summary(_core(seconds, others[0])), None
         if peer is not None:
-            with Load(("cpu", "cpu"), cpu=others[0]):  # the second is what the core's Python thread is beside the core
+            with Load(
+                ("cpu", "cpu"), cpus={others[0]}
+            ):  # the second is what the core's Python thread is beside the core
                 theirs = summary(peer())
         pairs.append(Comparison(ours, theirs))
     return pairs
@@ -114,7 +116,7 @@ def _core(seconds: float, load_cpu: int) -> Array:
     with (
         tempfile.TemporaryDirectory(dir="/dev/shm", prefix="trocar-") as base,
         _BusyDaemon(load_config("psm_emulated"), base=Path(base)) as daemon,
-        Load(("cpu",), cpu=load_cpu),
+        Load(("cpu",), cpus={load_cpu}),
     ):
         time.sleep(WARM_UP + seconds)
         ring = open_ring(daemon.run_dir.samples, SAMPLE)
