@@ -38,9 +38,8 @@ def test_the_peers_histogram_is_taken_whole(tmp_path, monkeypatch):
     found = {"thread": {"0": {"histogram": {"9000": 2, "12000": 1}, "cycles": 5, "max": 2_500_000}}}
     (tmp_path / "found.json").write_text(json.dumps(found))
     program = tmp_path / "cyclictest"
-    program.write_text(
-        f'#!/bin/sh\nfor a; do case "$a" in --json=*) cp {tmp_path}/found.json "${{a#--json=}}";; esac; done\n'
-    )
+    copy = f'cp {tmp_path}/found.json "${{a#--json=}}"'
+    program.write_text(f'#!/bin/sh\nfor a; do case "$a" in --json=*) {copy};; esac; done\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert sorted(latency._cyclictest(0, 80, 0.001, 1.0)) == [9000, 9000, 12000, 2_500_000, 2_500_000]
