@@ -52,14 +52,15 @@ def faults(daemon):
 def arm(daemon, faults, monkeypatch):
     monkeypatch.setenv("TROCAR_RUN_DIR", str(daemon.run_dir.path.parent))
     with Arm("PANDA1") as arm:
-        arm.enable()
         arm.set_remote_center(None)
+        arm.enable()
         if not arm.operating_state().is_homed:
             arm.home().wait()
         arm.move_jp(HOME).wait()
         yield arm
         faults.clear()
         arm.sleep(0.02)
+        arm.set_remote_center(None)  # without power the arm sinks by up to 1 mm before its brakes hold
         arm.stop() if arm.operating_state().state in (OperatingState.ENABLED, OperatingState.PAUSED) else arm.disable()
 
 
@@ -210,8 +211,7 @@ def test_a_push_at_the_tip_takes_the_measured_shaft_out_of_the_trocar(
     if within:
         beyond = int(np.argmax(measured > low))
         assert 0 < beyond - pushed <= within
-        # So far the following error has seen nothing.
-        assert (samples["fault"][:beyond] == 0).all()
+        assert Code.FOLLOWING_ERROR not in samples["fault"][:beyond]  # it has seen nothing so far
     # The gears give way too, which no encoder sees: the true shaft is further off, by up to 2 mm.
     true = shaft_deviation(truth[: pushed + 40], point)
     assert 0.0 < true.max() - measured[: pushed + 40].max() < 2e-3
