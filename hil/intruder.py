@@ -1,7 +1,7 @@
 """Somebody on the line between guard and motor controllers, or beside them: changes, repeats and invents frames.
 
-What the host sends passes here frame by frame. A changed frame gets a right CRC-32 again, as whoever knows the protocol
-would do it; only a key that both ends share tells it from the host's own.
+What the host sends passes here frame by frame. A changed frame gets a right CRC-32 again, as whoever knows how frames
+are made would do it; what tells it from the host's own is the authentication tag in its payload, which stays as it was.
 """
 
 import numpy as np

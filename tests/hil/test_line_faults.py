@@ -229,21 +229,21 @@ def test_a_cut_to_the_host_leaves_an_arm_that_still_obeys(make_host):
     assert not host.truth["power"]
 
 
-def test_a_tampered_effort_moves_the_true_motor(make_host):
-    """Without a key the firmware cannot know; with one it can, which the firmware's tests hold it to."""
+@pytest.mark.parametrize(
+    "tamper", [lambda f: f.tamper_commands("effort", 0, 0.4), lambda f: f.tamper_command_bits(3, 0x40)]
+)
+def test_a_tampered_command_has_no_right_tag_and_takes_the_power_in_its_own_period(make_host, tamper):
     host = make_host()
     host.home()
     hold = host.enable()
-    host.faults.jam_axis(0)
-    host.hold(hold, 10)
-    before = float(host.truth["motor_current"][0])
-    host.faults.tamper_commands("effort", 0, 0.4)
+    tamper(host.faults)
     host.hold(hold, 1)
+    assert not host.truth["power"]
+    assert not host.truth["motor_current"].any()
+    assert host.faults.counts()["frames_tampered"] == 1
+    host.faults.clear()
     host.hold(hold, 1)
-    per_amp = host.arm[0]["effort_per_amp"][0]
-    assert float(host.truth["motor_current"][0]) - before == pytest.approx(0.4 / per_amp, rel=0.1)
-    assert host.faults.counts()["frames_tampered"] == 2
-    assert host.feedback["fault"] == DeviceFault.NONE
+    assert host.feedback["fault"] == DeviceFault.TAMPERED
 
 
 def test_a_replayed_command_is_stale_to_the_firmware_and_answered_by_nobody(make_host):
