@@ -104,6 +104,7 @@ class Code(IntEnum):
     MOTOR_TEST = 152
     ENCODER_SIGN = 153
     TOOL_WRONG = 154
+    REFERENCE_LOST = 155
 
 
 class Entry(NamedTuple):
@@ -453,5 +454,10 @@ CATALOGUE: dict[Code, Entry] = {
         "The instrument that is plugged in is not the one of the configuration.",
         "Put the right instrument in, or correct driver.tool, then enable.",
         Reaction.S0,
+    ),
+    Code.REFERENCE_LOST: Entry(
+        "The motor controllers no longer know where the joints are, as after a restart.",
+        "Check their power, then enable and home again.",
+        Reaction.S1,
     ),
 }

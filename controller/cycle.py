@@ -46,7 +46,7 @@ __all__ = ["run"]
 
 _ENABLED, _PAUSED = int(OperatingState.ENABLED), int(OperatingState.PAUSED)
 _S0, _S2 = int(Reaction.S0), int(Reaction.S2)
-_OK, _TOOL_CHANGED = int(Code.OK), int(Code.TOOL_CHANGED)
+_OK = int(Code.OK)
 _STREAM_STALE, _STREAM_DEAD = int(Code.STREAM_STALE), int(Code.STREAM_DEAD)
 _POWERING, _SIGNS, _STOPPING = int(Activity.POWERING), int(Activity.TESTING_SIGNS), int(Activity.STOPPING)
 _OFF, _SET_REFERENCE, _BRAKED = int(Mode.OFF), int(Mode.SET_REFERENCE), int(Mode.BRAKED)
@@ -213,8 +213,6 @@ def run(
                 react(core, motion, arm, sample, code)
             else:
                 s.event = code
-            if code == _TOOL_CHANGED:
-                c.is_homed = 0
 
         # --- one command
         tail = np.int64(mailbox[0].tail)

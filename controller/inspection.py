@@ -21,9 +21,10 @@ __all__ = ["inspect", "inspect_line", "while_enabling"]
 
 _OK, _LINK_ERROR, _POWER_LOST = int(Code.OK), int(Code.LINK_ERROR), int(Code.POWER_LOST)
 _RESIDUAL, _VELOCITY = int(Code.MOTION_RESIDUAL), int(Code.VELOCITY_LIMIT)
-_JUMP, _SIGN = int(Code.ENCODER_JUMP), int(Code.ENCODER_SIGN)
+_JUMP, _SIGN, _MISMATCH = int(Code.ENCODER_JUMP), int(Code.ENCODER_SIGN), int(Code.SENSOR_MISMATCH)
 _FOLLOWING, _SLIPS = int(Code.FOLLOWING_ERROR), int(Code.BRAKE_SLIPS)
 _POWERING_BRAKED, _TESTING_BRAKES = int(Activity.POWERING_BRAKED), int(Activity.TESTING_BRAKES)
+_REFERENCE_LOST, _S_REFERENCED = int(Code.REFERENCE_LOST), int(Status.REFERENCED)
 _PEDAL_RELEASED, _TOOL_CHANGED = int(Code.PEDAL_RELEASED), int(Code.TOOL_CHANGED)
 _CLEARING, _PROVING = int(Activity.CLEARING), int(Activity.PROVING_WATCHDOG)
 _POWERING, _SIGNS = int(Activity.POWERING), int(Activity.TESTING_SIGNS)
@@ -114,6 +115,9 @@ def inspect(core: Array, guard: Array, motion: Array, sample: Array, feedback: A
     if powered and f.tool != c.tool and (found == _OK or REACTIONS[_TOOL_CHANGED] > REACTIONS[found]):
         note(core, -1, float(f.tool), float(c.tool))
         found = _TOOL_CHANGED
+    if powered and c.is_homed and not f.status & _S_REFERENCED and found == _OK:
+        note(core, -1, 0.0, 0.0)
+        found = _REFERENCE_LOST
     if c.state == _ENABLED and c.pedal_required and not f.status & _S_PEDAL and found == _OK:
         note(core, -1, 0.0, 0.0)
         found = _PEDAL_RELEASED
@@ -121,10 +125,11 @@ def inspect(core: Array, guard: Array, motion: Array, sample: Array, feedback: A
         found = _worse(found, check_speed(guard, s.measured_position, s.measured_velocity), core, guard)
     found = _worse(found, check_motors(guard, feedback, powered), core, guard)
     settled = c.mode == _ON and (powered or c.activity == _POWERING or c.activity == _SIGNS)
-    found = _worse(found, check_sensors(guard, feedback, int(c.referenced and c.mode != _SET_REFERENCE)), core, guard)
-    found = _worse(
-        found, check_residual(guard, motion[0].q, s.measured_position, int(settled and not c.free)), core, guard
-    )
+    found = _worse(found, check_sensors(guard, feedback, c.is_homed), core, guard)
+    follows = int(settled and not c.free)
+    found = _worse(found, check_residual(guard, guard[0].last_position[:], s.measured_position, follows), core, guard)
+    if found == _JUMP or found == _MISMATCH or found == _RESIDUAL or found == _TOOL_CHANGED:
+        c.is_homed = 0  # where the joints are, or the tip is, must be found out anew
     found = while_enabling(core, found)
     if powered and c.is_homed:
         found = _worse(found, check_remote_center(guard, s.remote_center_distance), core, guard)

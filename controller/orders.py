@@ -189,7 +189,11 @@ def _take_state_command(
         code = verdict(c.state, _EV_DISABLE)
         if code != _OK:
             return int(code)
-        if is_powered(core):
+        if c.activity == _STOPPING:
+            # That stop goes on as it is, a fault's with its cause; its end is this command's too.
+            end_command(core, c.activity_id, _PREEMPTED)
+            c.activity_id = command_id
+        elif is_powered(core):
             _begin_stop(core, motion, arm, _STOPPING, command_id)
             c.stop_event = _EV_UNPOWERED
         else:
@@ -208,6 +212,7 @@ def _take_state_command(
         if c.state == _ENABLED:
             c.state = transition(c.state, _EV_PAUSE)
             c.rereference = 1
+            c.free = 0
             _begin_stop(core, motion, arm, _HOLDING, command_id)
         else:
             end_command(core, command_id, _DONE)

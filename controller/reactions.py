@@ -21,7 +21,7 @@ _S0, _S1, _S2 = int(Reaction.S0), int(Reaction.S1), int(Reaction.S2)
 _EV_HELD, _EV_FAULTED = int(Event.HELD), int(Event.FAULTED)
 _POWER_LOST = int(Code.POWER_LOST)
 
-_DEVICE_CODES = np.zeros(len(DeviceFault), np.int64)
+_DEVICE_CODES = np.full(len(DeviceFault), int(Code.POWER_LOST), np.int64)  # a fault without a number took the power
 for _fault, _code in (
     (DeviceFault.ESTOP, Code.ESTOP),
     (DeviceFault.WATCHDOG, Code.DEVICE_WATCHDOG),
@@ -95,6 +95,7 @@ def react(core: Array, motion: Array, arm: Array, sample: Array, code: int) -> N
     else:
         c.state = transition(c.state, _EV_HELD)
         c.rereference = 1
+        c.free = 0
     _brake_all(motion, arm)
 
 

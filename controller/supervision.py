@@ -50,7 +50,7 @@ def arrive(core: Array, group: int) -> None:
             finish_jaw(core, _DONE)
         return
     if c.activity == _HOMING:
-        c.is_homed = 1
+        c.is_homed = c.referenced
     if c.activity == _HOMING or c.activity == _MOVING:
         finish(core, _DONE)
 

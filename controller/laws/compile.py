@@ -212,6 +212,7 @@ def try_law(law: Law, arm: Array, gains: Array, position: Sequence[float]) -> Ar
         own = np.zeros(1, SAMPLE), np.zeros(1, JOINT_COMMAND)
         codes.append(call_law(law.call, arm.copy(), state, shared, sample, command, *own))
 
+    prepare(call_law, law.call)  # not within the law's time
     thread = threading.Thread(target=call, name="trial of the law", daemon=True)
     thread.start()
     thread.join(TRIAL_TIMEOUT)
