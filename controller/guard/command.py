@@ -82,7 +82,7 @@ def _note_stiffness(guard: Array, command: Array) -> None:
         if c.kp[i] < g.kp_stiff[i]:
             for j in range(g.n_axes):
                 if g.coupled[j] == g.coupled[i]:
-                    g.soft[j] = SOFT_CYCLES
+                    g.soft[j] = max(g.soft[j], SOFT_CYCLES)
 
 
 @kernel(_i8(_GUARD, _JOINT_COMMAND))

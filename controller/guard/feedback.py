@@ -47,8 +47,9 @@ def _first_not_finite(guard: Array, feedback: Array) -> int:
 def check_encoders(guard: Array, feedback: Array) -> int:
     """Return 0, or that a reading is no number, or that an encoder jumped twice; correct what must not be used.
 
-    A step further than an actuator can move in the device's own time since the last reading is discarded: position and
-    velocity become what the last ones predict, and nobody sees the reading. Another one within 100 cycles is a fault.
+    A step further than an actuator can move in the device's own time since the last reading is discarded, unless its
+    velocity had announced it (too fast is `check_speed`'s business): position and velocity become what the last ones
+    predict, and nobody sees the reading. Another one within 100 cycles is a fault.
     Readings may jump while a new reference is taken, when the device says that it has one or has lost it, and where it
     has started anew. What is no number becomes the last good value.
 
@@ -85,7 +86,8 @@ def check_encoders(guard: Array, feedback: Array) -> int:
         for i in range(g.n_axes - 1, -1, -1):
             far = abs(f.position[i] - g.fed_position[i])
             most = JUMP_MARGIN * g.actuator_velocity_max[i] * elapsed + g.resolution[i]
-            if far > most:
+            surprise = abs(f.position[i] - g.fed_position[i] - g.fed_velocity[i] * elapsed)
+            if far > most and surprise > most:
                 jumped = i
                 step = far
                 bound = most

@@ -23,6 +23,10 @@ STILL = 0.01  # of the actuator's velocity limit
 STALL_TIME = 0.1  # s
 PERSISTS_TIME = 0.5  # s
 FULL_TIME = 0.05  # s
+# A motor that gave all it has for longer than the residual takes to find a fault was asked for more than it can: its
+# joint cannot follow, and comes back faster than the residual's model.
+STRAINED_CYCLES = 20
+STRAIN_CYCLES = 300  # for so long its joints count as soft
 
 _OK = int(Code.OK)
 _WARM, _HOT, _EFFORT = int(Code.MOTOR_WARM), int(Code.MOTOR_HOT), int(Code.EFFORT_LIMIT)
@@ -111,6 +115,10 @@ def check_motors(guard: Array, feedback: Array, powered: int) -> int:
         else:
             g.full[i] = 0
             g.full_still[i] = 0
+        if g.full[i] >= STRAINED_CYCLES:
+            for j in range(g.n_axes):
+                if g.coupled[j] == g.coupled[i]:
+                    g.soft[j] = STRAIN_CYCLES
         stalled = g.stalled[i] * g.period
         full = g.full[i] * g.period
         if stalled >= PERSISTS_TIME:

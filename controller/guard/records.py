@@ -140,7 +140,7 @@ GUARD = np.dtype(
         ("residual_known", "i8"),  # 1: the rings and the model belong to the present set-point
         ("residual_count", "i8"),  # cycles since the window began anew
         ("unseen", "i8"),  # cycles in a row without fresh feedback
-        ("soft", "i8", (MAX_AXES,)),  # cycles for which an axis counts as soft; set by `check_command`
+        ("soft", "i8", (MAX_AXES,)),  # cycles for which an axis may follow less well: soft, or strained
         ("model_velocity", "f8", (MAX_AXES,)),  # of a joint that follows with lag_acceleration
         ("model_error", "f8", (MAX_AXES,)),
         ("model_lag", "f8", (MAX_AXES,)),  # what the residual may be more, because of it

@@ -11,7 +11,7 @@ A raw stream may step in velocity, and no joint can. So a model of the joint fol
 that the arm surely has; as far as the model lags behind, the joint may too. Planned motions never make it lag.
 
 The limits hold for the configured gains. A law that holds a joint with less than half of its stiffness lets it give
-way: five times the limit is allowed then.
+way, and one whose motor has given all it has for 20 cycles cannot follow: five times the limit is allowed then.
 """
 
 import numpy as np

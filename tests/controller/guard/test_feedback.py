@@ -51,12 +51,22 @@ def test_a_step_within_the_actuators_speed_passes(device, sign):
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_the_first_jump_is_discarded_and_predicted(device, sign):
     device.feed(0.001, velocity=0.5)
-    assert device.feed(0.001 + sign * BOUND * 1.001, velocity=99.0) == Code.OK
+    assert device.feed(0.0015 + sign * (BOUND + 0.0006), velocity=99.0) == Code.OK
     assert device.position == pytest.approx(0.0015)
     assert (device.feedback[0].velocity[:N] == 0.5).all()
     assert device.guard[0].discarded == 1
     assert device.feed(0.002, velocity=0.5) == Code.OK
     assert device.position == 0.002
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_joint_that_really_is_too_fast_is_no_jump(device, sign):
+    device.feed(sign * 0.003, velocity=sign * 3.2)
+    assert device.feed(sign * 0.0062, velocity=sign * 3.2) == Code.OK
+    assert device.position == sign * 0.0062
+    assert device.guard[0].discarded == 0
+    assert device.feed(sign * 0.003, velocity=sign * 3.2) == Code.OK  # back by as much is one
+    assert device.guard[0].discarded == 1
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])

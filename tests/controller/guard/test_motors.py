@@ -67,6 +67,14 @@ def test_full_effort_in_motion_is_a_fault_after_50_cycles(motor, sign):
     assert motor.run(49, effort=0.98 * FULL) == []
 
 
+def test_a_joint_whose_motor_has_given_all_for_20_cycles_counts_as_soft(motor):
+    motor.guard[0].coupled[:] = [0, 1, 2, 3, 2, 5, 6, 7]
+    motor.run(19, effort=FULL, velocity=FAST)
+    assert (motor.guard[0].soft == 0).all()
+    motor.run(1)
+    assert motor.guard[0].soft.tolist() == [0, 0, 300, 0, 300, 0, 0, 0]
+
+
 def test_full_effort_at_a_standstill_is_a_stall_after_50_cycles(motor):
     assert motor.run(60, effort=FULL) == [(50, Code.STALLED)]
     assert motor.run(1, effort=0.0) == []
