@@ -319,6 +319,10 @@ def test_tip_force_pushes_the_tip_its_way(plant):
         (('arm = "psm_classic:large_needle_driver_400006"', 'arm = "another"'), "another"),
         (('arm = "psm_classic:large_needle_driver_400006"', 'arm = "ecm_classic"'), "choose a plant of"),
         (("jaw_inertia = [1.0e-8, 3.0e-8, 3.0e-8]", "jaw_inertia = [1.0e-8, 3.0e-8, 9.0e-8]"), "no physical model"),
+        (("resistance = [2.3, ", "resistance = ["), "motors.resistance"),
+        (("thermal_time_constant = 60.0", "thermal_time_constant = 0.0"), "motors.thermal_time_constant"),
+        (("tool = 1", "tool = -1"), "tool"),
+        (("current_rating", "# current_rating"), None),
         (("title =", "title ="), None),
     ],
 )
