@@ -101,8 +101,8 @@ def run(
         undetected, late = (sum(result.count(name) for result in results) for name in ("undetected", "late"))
         good = sum(result.is_good for result in results)
         console.print(
-            f"{good} of {len(results)} scenarios as they must be; {runs} runs in {seconds:.0f} s, {undetected} undetected, "
-            f"{late} late (seed {seed})",
+            f"{good} of {len(results)} scenarios as they must be; {runs} runs in {seconds:.0f} s, "
+            f"{undetected} undetected, {late} late (seed {seed})",
             highlight=False,
         )
     if not all(result.is_good for result in results):

@@ -166,7 +166,8 @@ def _panel(title: str, lines: list[tuple[Array, Array]]) -> str:
         y0, y1 = y0 - 0.5, y1 + 0.5
     top, base = 16, HEIGHT - 16
     scale_x, scale_y = (WIDTH - 2 * MARGIN) / max(x1 - x0, 1e-9), (base - top) / (y1 - y0)
-    svg = [f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' width={WIDTH} role=img><text x='{MARGIN}' y='11'>{html.escape(title)}"]
+    svg = [f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' width={WIDTH} role=img>"]
+    svg.append(f"<text x='{MARGIN}' y='11'>{html.escape(title)}")
     svg.append(f"</text><path d='M{MARGIN} {base}H{WIDTH - MARGIN}' stroke='#ccc'/>")
     zero = MARGIN - x0 * scale_x
     if MARGIN <= zero <= WIDTH - MARGIN:

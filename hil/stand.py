@@ -63,7 +63,7 @@ from kinematics.kernels import kernels_of  # noqa: E402
 from telemetry.ring_file import FREE, RING_HEADER  # noqa: E402
 from telemetry.sample import SAMPLE, MotionStatus, OperatingState  # noqa: E402
 
-__all__ = ["CommandFailed", "Stand", "StandError"]
+__all__ = ["CommandError", "Stand", "StandError"]
 
 CAPACITY = 1 << 15  # samples and truths kept: 33 s at 1 kHz; memory that is not written to costs nothing
 ENABLE_TICKS = 5000
@@ -74,7 +74,7 @@ class StandError(HilError):
     """The stand was asked for what it cannot do."""
 
 
-class CommandFailed(StandError):
+class CommandError(StandError):
     """A command was refused, or its activity ended by a fault.
 
     Attributes:
@@ -325,17 +325,17 @@ class Stand:
         """Run until a command's activity has ended well.
 
         Raises:
-            CommandFailed: It was refused, or ended by a fault.
+            CommandError: It was refused, or ended by a fault.
             StandError: It has not ended within so many ticks.
         """
         ran = self.run(ticks, stop_id=command)
         samples = self.last_samples(ran)
         for sample in samples[samples["command_id"] == command]:
             if sample["verdict"]:
-                raise CommandFailed(name, int(sample["verdict"]), "was refused")
+                raise CommandError(name, int(sample["verdict"]), "was refused")
         for sample in samples[samples["finished_id"] == command]:
             if sample["finished_status"] != MotionStatus.DONE:
-                raise CommandFailed(name, int(sample["fault"]) or int(sample["event"]), "ended")
+                raise CommandError(name, int(sample["fault"]) or int(sample["event"]), "ended")
             return
         raise StandError(f"{name} has not ended within {ticks} ticks")
 
