@@ -30,8 +30,8 @@ from controller.config import Config
 from controller.realtime import take_cpu_and_priority
 from controller.run_dir import RunDir, write_atomically
 from firmware_bridge import native
-from firmware_bridge.siphash import KEY_SIZE
 from firmware_bridge.messages import arm_hash
+from firmware_bridge.siphash import KEY_SIZE
 
 native.load()  # before the kernels that call it are compiled or read from the cache
 
@@ -202,9 +202,7 @@ def _read_key(path: str) -> bytes:
     except (OSError, ValueError) as error:
         raise HilError(f"driver.key_file = {path!r} cannot be read: {error}; it holds 32 hexadecimal digits") from error
     if len(key) != KEY_SIZE:
-        raise HilError(
-            f"driver.key_file = {path!r} holds {len(key)} bytes: write {2 * KEY_SIZE} hexadecimal digits"
-        )
+        raise HilError(f"driver.key_file = {path!r} holds {len(key)} bytes: write {2 * KEY_SIZE} hexadecimal digits")
     return key
 
 

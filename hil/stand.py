@@ -34,6 +34,7 @@ from controller.commands import COMMANDS, Arguments, Empty
 from controller.config import Config, check_config
 from controller.core import MOTION_PARTS, make_driver, make_state
 from controller.cycle import run
+from controller.device_check import check_device
 from controller.exchange import write_message
 from controller.laws.compile import compile_law
 from controller.laws.parameters import SHARED
@@ -107,7 +108,7 @@ class Stand:
     Raises:
         HilError: The configuration has no rig that can run here.
         ConfigError: It does not fit its arm.
-        DriverError: The handshake failed.
+        DriverError: The handshake failed, or this is not the device of the configuration.
     """
 
     def __init__(self, config: Config, *, seed: int | None = None) -> None:
@@ -143,6 +144,7 @@ class Stand:
         with tempfile.TemporaryDirectory(prefix="trocar-stand-") as folder:
             self._driver = make_driver(config, self.arm, str(Path(folder, "port")))
             self.device = self._shake_hands(Path(folder, "port"))
+        check_device(config, self.arm, self.device)
         values = {
             **state,
             **motion_parts,
