@@ -87,11 +87,14 @@ def compare(*, runs: int, seconds: float) -> list[Comparison]:
         skip(PEER, "it is not installed (Debian: apt-get install rt-tests)")
         peer = None
     pairs = []
-    for _ in range(runs):
-        ours, theirs = summary(_core(seconds, others[0])), None
-        if peer is not None:
-            with Load(("cpu", "cpu"), cpu=others[0]):  # the second is what the core's Python thread is beside the core
-                theirs = summary(peer())
+    for k in range(runs):
+        theirs = None
+        for who in ("ours", "peer") if k % 2 == 0 else ("peer", "ours"):  # a drift of the machine's falls on both
+            if who == "ours":
+                ours = summary(_core(seconds, others[0]))
+            elif peer is not None:
+                with Load(("cpu", "cpu"), cpus={others[0]}):  # the second stands for the core's Python thread
+                    theirs = summary(peer())
         pairs.append(Comparison(ours, theirs))
     return pairs
 
@@ -114,7 +117,7 @@ def _core(seconds: float, load_cpu: int) -> Array:
     with (
         tempfile.TemporaryDirectory(dir="/dev/shm", prefix="trocar-") as base,
         _BusyDaemon(load_config("psm_emulated"), base=Path(base)) as daemon,
-        Load(("cpu",), cpu=load_cpu),
+        Load(("cpu",), cpus={load_cpu}),
     ):
         time.sleep(WARM_UP + seconds)
         ring = open_ring(daemon.run_dir.samples, SAMPLE)

@@ -61,7 +61,9 @@ class Trigger(NamedTuple):
     code: int = 0
     """Of the catalogue; 0: none."""
     text: str = ""
-    """For people, where the catalogue has nothing to say."""
+    """The cause, where the catalogue has nothing to say."""
+    remedy: str = ""
+    """The same of what to do."""
     t_ns: int = -1
     """The arm's time then; -1: that of the newest sample."""
 
@@ -166,7 +168,7 @@ def take_black_box(run_dir: RunDir, trigger: Trigger, descriptor: Descriptor | N
         "black_box": trigger.name,
         "code": str(trigger.code),
         "cause": trigger.text or (entry.cause if entry else ""),
-        "remedy": entry.remedy if entry else "",
+        "remedy": trigger.remedy or (entry.remedy if entry else ""),
         "reaction": entry.reaction.name if entry else "",
         "t_ns": str(t_ns),
         "saved": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -98,7 +98,8 @@ class BlackBoxKeeper:
         try:
             newest = newest_record(open_ring(self._run_dir.samples))
             fault = 0 if newest is None else int(newest["fault"][0])
-            return take_black_box(self._run_dir, Trigger("DAEMON_KILLED", fault, text))
+            remedy = "" if fault else "Find out what killed it: `dmesg` where memory was short."
+            return take_black_box(self._run_dir, Trigger("DAEMON_KILLED", fault, text, remedy))
         except (BlackBoxError, TelemetryError, OSError, ValueError, KeyError):
             return None  # it had not come far, or was of another version
 

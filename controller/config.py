@@ -86,7 +86,7 @@ class CycleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     feedback_timeout: Annotated[float, Meta(ge=0.001, le=1.0)] = 0.003
     """s. Fresh feedback must come at least so often."""
     cpu: Annotated[int, Meta(ge=-1)] = -1
-    """Which CPU it runs on; -1: the last one of those allowed."""
+    """Which CPU it runs on; -1: the last isolated one, else the last of those allowed."""
     priority: Annotated[int, Meta(ge=0, le=98)] = 80
     """SCHED_FIFO priority, where permitted; 0: ordinary scheduling."""
 

@@ -242,6 +242,7 @@ def run(
                     c.lost,
                     scratch,
                     poses,
+                    guard,
                 )
             verb = VERB[message[0].operation] if 0 <= message[0].operation < len(VERB) else 0
             code = check_refusal(guard, int(verb == _SERVO or verb == _INTERPOLATE), s.verdict)
@@ -474,6 +475,7 @@ def run(
                     _OK,
                     scratch,
                     poses,
+                    guard,
                 )
             c.stop_cycles_at_end += 1
             off = not (f.status & _POWERED) and c.mode == _OFF

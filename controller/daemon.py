@@ -358,7 +358,11 @@ class Daemon:
             self.failure = self._explain_stall()
 
     def _note_death(self, child: _Child) -> None:
-        self._black_box.note(Trigger(f"{child.name.upper()}_DIED", text=self._obituary(child, "ended by itself")))
+        remedy = "Nothing to do: it was started again, and the arm was not touched. See its log if it happens again."
+        if child.name in VITAL:
+            remedy = "Find out what ended it: its log, or `dmesg` where memory was short; then `trocar up` again."
+        died = Trigger(f"{child.name.upper()}_DIED", text=self._obituary(child, "ended by itself"), remedy=remedy)
+        self._black_box.note(died)
 
     def _is_stalled(self) -> bool:
         """Return whether the core should run and has brought no sample for too long."""

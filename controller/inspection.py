@@ -61,7 +61,7 @@ def while_enabling(core: Array, code: int) -> int:
 def inspect_line(core: Array, guard: Array, link: Array, feedback: Array, skipped: int) -> int:
     """Return the code of what is wrong with time, line or encoders, or 0; first of all, before anybody uses a reading.
 
-    Readings that must not be used are replaced. `core.lost` becomes the line's own code: with one no power is asked for.
+    Readings that must not be used are replaced. `core.lost` becomes the line's own code.
 
     Args:
         core: CORE, (1,); its `age` is this cycle's, its `axis`, `value` and `bound` are filled in.

@@ -26,6 +26,7 @@ __all__ = [
     "prefault",
     "prefault_stack",
     "take_cpu_and_priority",
+    "unlock_memory",
 ]
 
 MCL_CURRENT, MCL_FUTURE = 1, 2  # sys/mman.h
@@ -72,6 +73,11 @@ def lock_memory() -> str | None:
         return None
     reason = os.strerror(ctypes.get_errno())
     return f"memory is not locked ({reason}): a page that was swapped out can delay a cycle; {REMEDY}"
+
+
+def unlock_memory() -> None:
+    """Let the pages of this process go again."""
+    _libc().munlockall()
 
 
 def keep_heap() -> None:

@@ -32,7 +32,7 @@ from drivers.driver import (
     Mode,
 )
 from drivers.serial_port import SerialPortError, close_port, open_port, read_bytes, write_bytes
-from firmware_bridge.frame import HEADER, make_frame, parse_frame, seal_tagged
+from firmware_bridge.frame import HEADER, make_frame, parse_frame, seal, seal_tagged
 from firmware_bridge.messages import (
     PROTOCOL_HASH,
     REFUSED_AUTHENTICATION,
@@ -306,7 +306,8 @@ class BridgeDriver:
                 settings.
         """
         self.close()
-        prepare(seal_tagged, parse_frame, read_bytes, write_bytes, transmit)  # the device is not kept waiting
+        # The first time on a machine they are compiled, which takes longer than a device may take to answer.
+        prepare(seal, seal_tagged, parse_frame, read_bytes, write_bytes)
         self._port = open_port(self._path, self._baud)
         self._link[:] = np.zeros(1, dtype=LINK)
         self._link["fd"] = self._port.fd

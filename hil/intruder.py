@@ -1,7 +1,7 @@
 """Somebody on the line between guard and motor controllers, or beside them: changes, repeats and invents frames.
 
-What the host sends passes here frame by frame. A changed frame gets a right CRC-32 again, as whoever knows the protocol
-would do it; only a key that both ends share tells it from the host's own.
+What the host sends passes here frame by frame. A changed frame gets a right CRC-32 again, as whoever knows how frames
+are made would do it; what tells it from the host's own is the authentication tag in its payload, which stays as it was.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def give_foreign_frame(lane: Array, serial_number: int) -> None:
 
 @kernel(types.int64(_LANE, _FAULTS, types.int64, types.int64))
 def _tamper(lane: Array, faults: Array, slot: int, count: int) -> int:
-    """Change the command in a slot of the history; returns how many bytes of `wire` it now is, BAD: it is no command."""
+    """Change the command in a slot of the history; returns how many bytes of `wire` it now is, BAD: it is none."""
     c, f = lane[0], faults[0]
     frame, wire = c.frame[:], c.wire[:]  # the slices are ordinary arrays: nested ones cannot be arguments
     for i in range(count):

@@ -270,13 +270,16 @@ def _sense_temperature(plant: Array, faults: Array, inputs: Array) -> None:
         noise = gaussian(mix(p.random ^ TEMPERATURE_SALT))
         read = p.temperature[turn] + p.temperature_noise * noise
         p.temperature_read[turn] = np.rint(read / p.temperature_step) * p.temperature_step
-        inputs[0].temperature[turn] = p.temperature_read[turn]
     if not f.bits & TEMPERATURE_FAULTS:
+        for j in range(p.n_axes):
+            inputs[0].temperature[j] = p.temperature_read[j]
+            p.temperature_shift[j] = 0.0
         return
     for j in range(p.n_axes):
         bit = np.uint64(1) << np.uint64(j)
+        ramp = f.temperature_ramp[j] * SUBSTEP
+        p.temperature_shift[j] = p.temperature_shift[j] + ramp if ramp != 0.0 else 0.0
         shown = f.temperature[j] if f.temperature_set & bit else p.temperature_read[j]
-        p.temperature_shift[j] += f.temperature_ramp[j] * SUBSTEP
         if f.temperature_missing & bit:
             inputs[0].temperature[j] = np.nan
         elif not f.temperature_frozen & bit:

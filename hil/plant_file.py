@@ -31,7 +31,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Inertia(_Table, frozen=True, kw_only=True):
-    """What the links weigh, against the controller's model, one entry per row of the DH table; and a jaw, if any."""
+    """What the links weigh, against the controller's model; one entry per row of the DH table. A jaw, if any."""
 
     mass_factor: Positive
     com_shift: list[Vector]

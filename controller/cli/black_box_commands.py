@@ -18,6 +18,8 @@ __all__ = ["register"]
 
 AROUND = 0.05  # s before and after the fault in which the largest error is looked for
 AT_REST = 1e-3  # rad/s or m/s
+GAP = 20  # times the usual time from one cycle to the next
+COUNTERS = {"frames_lost": "feedback missing", "frames_bad": "bad frames", "overruns": "late cycles"}
 LINES = 40  # of events, and of commands, the newest ones
 
 
@@ -160,29 +162,37 @@ def _events(recording: "Recording") -> list[dict[str, Any]]:
     if len(samples) < 2:
         return found
     state, fault = samples["state"].astype(int), samples["fault"].astype(int)
-    status, lost = samples["device_status"], samples["frames_lost"].astype(np.int64)
-    late, bad = samples["overruns"].astype(np.int64), samples["frames_bad"].astype(np.int64)
-    changed = (np.diff(state) != 0) | (np.diff(fault) != 0) | (np.diff(status) != 0)
-    changed |= (np.diff(lost) != 0) | (np.diff(late) != 0) | (np.diff(bad) != 0)
-    changed |= (samples["event"][1:] != 0) | (np.diff(samples["t_ns"]) > 20 * np.median(np.diff(samples["t_ns"])))
-    median = float(np.median(np.diff(samples["t_ns"])))
-    for i in (np.flatnonzero(changed) + 1).tolist():
-        event = int(samples["event"][i])
-        if event:
-            tell(i, explain(event).name, event)
-        if fault[i] != fault[i - 1] and fault[i] != event:
-            tell(i, f"fault {explain(fault[i]).name}" if fault[i] else "fault cleared", fault[i])
+    status, event = samples["device_status"], samples["event"].astype(int)
+    steps = np.diff(samples["t_ns"])
+    stood = np.append(False, steps > GAP * np.median(steps))
+    runs = {words: _runs(np.append(0, np.diff(samples[field].astype(np.int64)))) for field, words in COUNTERS.items()}
+    starts = {i for run in runs.values() for i in run}
+    changed = [np.append(False, np.diff(values) != 0) for values in (state, fault, status, event)]
+    for i in sorted({*np.flatnonzero(np.logical_or.reduce([*changed, stood])).tolist(), *starts}):
+        if stood[i]:
+            tell(i, f"no cycle for {steps[i - 1] * 1e-6:.0f} ms before this one")
+        if event[i] and event[i] != event[i - 1]:
+            tell(i, explain(int(event[i])).name, int(event[i]))
+        if fault[i] != fault[i - 1] and fault[i] != event[i]:
+            tell(i, f"fault {explain(int(fault[i])).name}" if fault[i] else "fault cleared", int(fault[i]))
         if state[i] != state[i - 1]:
             tell(i, f"{OperatingState(state[i - 1]).name} -> {OperatingState(state[i]).name}")
         if status[i] != status[i - 1]:
             tell(i, f"device: {_bits(int(status[i]), int(status[i - 1]))}")
-        for counter, words in ((lost, "feedback missing"), (bad, "bad frames"), (late, "late cycle")):
-            if counter[i] != counter[i - 1]:
-                tell(i, f"{words} ({counter[i] - counter[i - 1]})")
-        gap = int(samples["t_ns"][i]) - int(samples["t_ns"][i - 1])
-        if gap > 20 * median:
-            tell(i, f"no cycle for {gap * 1e-6:.0f} ms before this one")
+        for words, run in runs.items():
+            if i in run:
+                count, cycles = run[i]
+                tell(i, f"{words}: {count}" + (f" in {cycles} cycles" if cycles > 1 else ""))
     return found
+
+
+def _runs(rises: "np.ndarray[Any, Any]") -> dict[int, tuple[int, int]]:
+    """Return where a counter began to rise, by how much it then rose in a row, and in how many cycles."""
+    import numpy as np
+
+    edges = np.diff(np.concatenate(([0], rises > 0, [0])).astype(int))
+    begins, ends = np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
+    return {int(a): (int(rises[a:b].sum()), int(b - a)) for a, b in zip(begins, ends, strict=True)}
 
 
 def _bits(now: int, before: int) -> str:

@@ -60,44 +60,47 @@ def examine(
     driver = DriverConfig() if config is None else config.driver
     period, watchdog = cycle.period, driver.watchdog
     host = read_host()
-    meter = WakeupMeter(period=period, cpu=cycle.cpu, priority=cycle.priority)
     checks: list[Check] = []
     worst_late = 0.0
+    with WakeupMeter(period=period, cpu=cycle.cpu, priority=cycle.priority) as meter:
+        meter.measure(20 * period)  # learns what this user is granted
+        for check in judge_host(
+            host, watchdog=watchdog, scheduler=meter.rights.scheduler, needs_serial=port is not None
+        ):
+            checks.append(check)
+            yield check
 
-    meter.measure(20 * period)  # learns what this user is granted
-    for check in judge_host(host, watchdog=watchdog, scheduler=meter.rights.scheduler, needs_serial=port is not None):
-        checks.append(check)
-        yield check
+        stolen = read_steal()
+        for name, kinds in (("wake-up, idle", ()), ("wake-up, loaded", BUSY)):
+            with Load(kinds, cpus=meter.allowed):
+                late = meter.measure(seconds, lambda part, name=name: progress(name, part))  # type: ignore[misc]
+            tail = tail_of(late)
+            worst_late = max(worst_late, tail.max)
+            checks.append(judge_wakeups(name, tail, period=period, watchdog=watchdog, scheduler=meter.rights.scheduler))
+            yield checks[-1]
+        check_steal = judge_steal(read_steal() - stolen, 2 * seconds, len(host.cpus))
+        if check_steal is not None:
+            checks.append(check_steal)
+            yield check_steal
 
-    stolen = read_steal()
-    for name, kinds in (("wake-up, idle", ()), ("wake-up, loaded", BUSY)):
-        with Load(kinds):
-            late = meter.measure(seconds, lambda part, name=name: progress(name, part))  # type: ignore[misc]
-        tail = tail_of(late)
-        worst_late = max(worst_late, tail.max)
-        checks.append(judge_wakeups(name, tail, period=period, watchdog=watchdog, scheduler=meter.rights.scheduler))
-        yield checks[-1]
-    check_steal = judge_steal(read_steal() - stolen, 2 * seconds, len(host.cpus))
-    if check_steal is not None:
-        checks.append(check_steal)
-        yield check_steal
+        trips: list[tuple[str, Array]] = []
 
-    trips: list[tuple[str, Array]] = []
+        def over_pty() -> None:
+            trips.append(("pseudo-terminal", measure_pty(PTY_PART * seconds, priority=cycle.priority - BELOW_CORE)))
 
-    def over_pty() -> None:
-        trips.append(("pseudo-terminal", measure_pty(PTY_PART * seconds, priority=cycle.priority - BELOW_CORE)))
+        def over_port() -> None:
+            assert port is not None
+            times, who = measure_port(port, driver.baud, PTY_PART * seconds)
+            trips.append((f"{port}, {who}", times))
 
-    def over_port() -> None:
-        assert port is not None
-        times, who = measure_port(port, driver.baud, PTY_PART * seconds)
-        trips.append((f"{port}, {who}", times))
-
-    for over, where in ((over_pty, "pseudo-terminal"), (over_port, port)):
-        if where is None:
-            continue
-        meter.run(over, PTY_PART * seconds, lambda part, where=where: progress(where, part))  # type: ignore[misc]
-        name, times = trips[-1]
-        checks.append(judge_round_trip(name, tail_of(times), period=period, feedback_timeout=cycle.feedback_timeout))
-        yield checks[-1]
+        for over, where in ((over_pty, "pseudo-terminal"), (over_port, port)):
+            if where is None:
+                continue
+            meter.run(over, PTY_PART * seconds, lambda part, where=where: progress(where, part))  # type: ignore[misc]
+            name, times = trips[-1]
+            checks.append(
+                judge_round_trip(name, tail_of(times), period=period, feedback_timeout=cycle.feedback_timeout)
+            )
+            yield checks[-1]
 
     yield Report(verdict=worst(checks), watchdog=kept_watchdog(period, worst_late), wanted=watchdog, checks=checks)

@@ -1,4 +1,4 @@
-"""What keeps a machine busy while its wake-ups are measured: `python -m controller.doctor.load KIND PARENT CPU PRIO`.
+"""What keeps a machine busy while its wake-ups are measured: `python -m controller.doctor.load KIND PARENT CPUS PRIO`.
 
 Each kind is a process of its own, at ordinary priority, and ends with its parent however that ends. None leaves a file
 behind: the one that the disk is kept busy with has no name.
@@ -27,17 +27,23 @@ class Load:
 
     Args:
         kinds: Which, of KINDS; one process each.
-        cpu: Only on this CPU; -1: on any.
+        cpus: Only on these; None: as this process.
         stdin: A descriptor that they get as theirs.
         priority: SCHED_FIFO, where permitted; 0: ordinary scheduling.
     """
 
     def __init__(
-        self, kinds: tuple[str, ...], *, cpu: int = -1, stdin: int = subprocess.DEVNULL, priority: int = 0
+        self,
+        kinds: tuple[str, ...],
+        *,
+        cpus: set[int] | None = None,
+        stdin: int = subprocess.DEVNULL,
+        priority: int = 0,
     ) -> None:
         self.kinds = kinds
         self._stdin = stdin
-        self._settings = [str(os.getpid()), str(cpu), str(priority)]
+        where = ",".join(map(str, sorted(cpus or os.sched_getaffinity(0))))
+        self._settings = [str(os.getpid()), where, str(priority)]
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -104,9 +110,9 @@ def _fork() -> None:
 
 def _pipe() -> None:
     """Two processes that wake each other up, as hackbench's do."""
-    a, b = os.pipe(), os.pipe()
+    a, b, parent = os.pipe(), os.pipe(), os.getpid()
     if os.fork() == 0:
-        _die_with(os.getppid())
+        _die_with(parent)
         while True:
             os.write(b[1], os.read(a[0], 1))
     os.close(a[0])
@@ -136,10 +142,9 @@ def _die_with(parent: int) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Load this machine until killed."""
-    kind, parent, cpu, priority = sys.argv[1:] if arguments is None else arguments
+    kind, parent, cpus, priority = sys.argv[1:] if arguments is None else arguments
     _die_with(int(parent))
-    if int(cpu) >= 0:
-        os.sched_setaffinity(0, {int(cpu)})
+    os.sched_setaffinity(0, map(int, cpus.split(",")))
     if int(priority) > 0:
         with contextlib.suppress(PermissionError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(int(priority)))

@@ -4,7 +4,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 
 import numpy as np
 from numba.core import types
@@ -14,12 +15,12 @@ from controller.realtime import (
     Rights,
     choose_cpu,
     hold_cpus_awake,
-    keep_heap,
     leave_cpu,
     lock_memory,
     prefault,
     prefault_stack,
     take_cpu_and_priority,
+    unlock_memory,
 )
 from drivers.driver import LINK
 from kinematics.compiled import Array, array_of, kernel, prepare
@@ -87,7 +88,7 @@ def measure_wakeups(period: float, seconds: float) -> Array:
 class WakeupMeter:
     """Measures in a thread with what the core gives its cycle: CPU, priority, locked memory, CPUs kept awake.
 
-    This process's memory stays locked afterwards; the priority ends with the thread.
+    For the length of a `with` block: this process's memory is locked, and its other threads keep off the CPU.
 
     Args:
         period: s.
@@ -100,10 +101,19 @@ class WakeupMeter:
         self.priority = priority
         self.cpu = choose_cpu(cpu)
         self.rights = Rights("SCHED_OTHER", -1, [])
-        self.memory_warning = lock_memory()
-        keep_heap()
-        leave_cpu(self.cpu)
+        self.allowed = os.sched_getaffinity(0)
+
+    def __enter__(self) -> Self:
         prepare(wait_many)
+        lock_memory()
+        leave_cpu(self.cpu)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        unlock_memory()
+        os.sched_setaffinity(0, self.allowed)  # the threads of libraries stay where they are: they have nothing to do
 
     def measure(self, seconds: float, progress: Progress = lambda _part: None) -> Array:
         """Return how late each wake-up was, (n,), s.

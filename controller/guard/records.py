@@ -79,6 +79,7 @@ GUARD = np.dtype(
         ("actuator_effort_max", "f8", (MAX_AXES,)),
         ("resolution", "f8", (MAX_AXES,)),  # rad or m by which a position may be wrong for its digits
         ("sensor_difference", "f8", (MAX_AXES,)),  # inf: not watched
+        ("kp_stiff", "f8", (MAX_AXES,)),  # with less stiffness a joint may follow less well
         ("kp_max", "f8", (MAX_AXES,)),
         ("kd_max", "f8", (MAX_AXES,)),
         ("temperature_warn", "f8"),  # degrees Celsius
@@ -139,6 +140,7 @@ GUARD = np.dtype(
         ("residual_known", "i8"),  # 1: the rings and the model belong to the present set-point
         ("residual_count", "i8"),  # cycles since the window began anew
         ("unseen", "i8"),  # cycles in a row without fresh feedback
+        ("soft", "i8", (MAX_AXES,)),  # cycles for which an axis counts as soft; set by `check_command`
         ("model_velocity", "f8", (MAX_AXES,)),  # of a joint that follows with lag_acceleration
         ("model_error", "f8", (MAX_AXES,)),
         ("model_lag", "f8", (MAX_AXES,)),  # what the residual may be more, because of it

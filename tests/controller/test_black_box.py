@@ -354,7 +354,7 @@ def test_full_disk_is_told_and_leaves_no_part_of_a_file(remains, folder):
 def test_snapshot_keeps_all_of_a_box(remains, tmp_path):
     remains.tick(20)
     remains.post(Operation.HOLD)
-    box = take_black_box(remains.run_dir, Trigger("ESTOP", 100, "why", 7 * MS))
+    box = take_black_box(remains.run_dir, Trigger("ESTOP", 100, "why", "what to do", 7 * MS))
     box.keep(tmp_path / "snapshot.npz")
     back = BlackBox.take_up(tmp_path / "snapshot.npz")
     assert back.trigger == box.trigger
@@ -463,6 +463,28 @@ def test_show_names_the_remedy_of_the_fault(remains, folder):
     assert CATALOGUE[Code.ESTOP].remedy in told
 
 
+def test_what_lasts_is_one_event_and_not_one_a_cycle(remains, folder):
+    remains.tick(50)
+    for _ in range(3):
+        remains.tick(frames_lost=remains.sample["frames_lost"] + 1)
+    remains.fault(Code.FEEDBACK_LOST, frames_lost=4)
+    for _ in range(200):
+        remains.tick(frames_lost=remains.sample["frames_lost"] + 1)
+    for _ in range(30):
+        remains.tick(event=Code.WORKSPACE)
+    remains.sample["sequence"] += 100
+    remains.tick(5)
+    write_black_box(take_black_box(remains.run_dir, Trigger("FEEDBACK_LOST", 107, t_ns=54 * MS)))
+    events = json.loads(trocar("black-box", "show", "--json").stdout)["events"]
+    assert [(event["cycle"], event["what"]) for event in events] == [
+        (51, "feedback missing: 204 in 204 cycles"),
+        (54, "FEEDBACK_LOST"),
+        (54, "ENABLED -> FAULT"),
+        (255, "WORKSPACE"),
+        (385, "no cycle for 101 ms before this one"),
+    ]
+
+
 def test_plot_draws_a_box(remains, folder, tmp_path):
     pytest.importorskip("matplotlib")
     remains.tick(50)
@@ -518,6 +540,7 @@ def test_killed_gateway_and_killed_core_each_leave_a_box(folder, config):
     assert {name for name, _ in boxes()} == {"GATEWAY_DIED", "CORE_DIED"}
     died = dict(boxes())["CORE_DIED"]
     assert "SIGKILL" in died.metadata["cause"]
+    assert "trocar up" in died.metadata["remedy"]
     assert len(died.samples) >= 300
     assert json.loads(died.metadata["descriptor"])["arm"] == "PSM1"
     assert not daemon.run_dir.samples.exists()

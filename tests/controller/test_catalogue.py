@@ -100,9 +100,6 @@ def unused():
     return sorted(code.name for code in Code if code.name not in used)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the guard and the enable sequence are about to raise the rest: remove this mark"
-)
 def test_no_code_is_in_the_catalogue_that_nothing_raises():
     assert unused() == []
 

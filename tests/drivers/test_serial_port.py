@@ -4,6 +4,7 @@ import errno
 import fcntl
 import logging
 import os
+import select
 import termios
 import threading
 import tty
@@ -13,7 +14,7 @@ import pytest
 
 from drivers import serial_port
 from drivers.driver import LINK, DriverError
-from drivers.serial_port import SerialPortError, close_port, open_port, read_bytes, write_bytes
+from drivers.serial_port import SerialPortError, _arrived, close_port, open_port, read_bytes, write_bytes
 
 
 @pytest.fixture
@@ -267,3 +268,20 @@ def test_what_is_written_arrives(pty, link):
     assert write_bytes(link, 5) == 0
     assert os.read(pty[0], 100) == b"hello"
     assert link["bytes_sent"][0] == 5
+
+
+def test_what_has_arrived_is_counted_without_a_read():
+    far, near = os.openpty()
+    scratch = np.zeros(1, np.int64)
+    try:
+        tty.setraw(near)
+        assert _arrived(near, scratch) == 0
+        os.write(far, b"abc")
+        select.select([near], [], [], 10.0)
+        assert _arrived(near, scratch) == 3
+        assert os.read(near, 2) == b"ab"
+        assert _arrived(near, scratch) == 1
+    finally:
+        os.close(far)
+        os.close(near)
+    assert _arrived(near, scratch) < 0

@@ -10,15 +10,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from controller.clock import LOCKSTEP
+from controller.clock import CLOCK, LOCKSTEP, wait_lockstep
 from controller.config import ArmConfig, Config, DriverConfig, GuardConfig, HomingConfig, LawConfig, RigConfig
 from controller.core import make_driver
 from drivers.driver import COMMAND, FEEDBACK, DriverError, Mode
 from firmware_bridge import native
-from hil.faults import Faults
+from hil.faults import Fault, FaultError, Faults
 from hil.truth import TRUTH
 from kinematics.description import load_arm
-from telemetry.ring import RingReader, open_ring
+from telemetry.ring import RING_HEADER, RingReader, open_ring
 from telemetry.shared import create_records
 
 ARM = "psm_classic"
@@ -157,6 +157,67 @@ def lockstep_run(start, name, seed):
     assert process.returncode == 0
     driver.close()
     return seen.hexdigest(), hashlib.sha256(truth.tobytes()).hexdigest()
+
+
+def test_lockstep_host_that_stands_still_is_told_how_much_later_it_is(start):
+    run_dir, process, barrier = start("PSM1", lockstep=True)
+    driver = driver_of(run_dir)
+    driver.open()
+    link, feedback, command = driver.link, np.zeros(1, FEEDBACK), np.zeros(1, COMMAND)
+    faults, clock, ring = Faults(run_dir), np.zeros(1, CLOCK), np.zeros(1, RING_HEADER)
+    clock["period_ns"], ring["capacity"] = 1_000_000, 16
+    reader = RingReader(open_ring(run_dir / "truth", TRUTH), slot=1)
+
+    def cycle():
+        assert wait_lockstep(clock, barrier, link, ring) == clock["tick"][0] * 1_000_000
+        driver.receive(link, feedback)
+        command["sequence"] = clock["tick"][0]
+        assert driver.transmit(link, command) == 0
+        barrier["core_bytes"] = link["bytes_sent"]
+        barrier["core_tick"] = clock["tick"][0]
+        return int(clock["tick"][0]), int(clock["skipped"][0])
+
+    def await_rig(tick):
+        while barrier["rig_tick"][0] < tick:
+            assert process.poll() is None
+
+    barrier["grant"], barrier["grant_ticks"] = 1, 20
+    assert [cycle() for _ in range(3)] == [(1, 0), (2, 0), (3, 0)]
+    await_rig(3)
+    faults.stall_host(7)
+    assert [cycle() for _ in range(3)] == [(4, 0), (12, 7), (13, 0)]
+    assert feedback["echo"][0] == 12
+    assert clock["overruns"][0] == 1
+    assert clock["granted"][0] == 20 - 13  # the time that a client asked for has passed
+
+    await_rig(13)
+    faults.stall_host(10**9)  # dead
+    assert cycle() == (14, 0)
+    newest = 0
+    while newest < 500:
+        truth = reader.read()
+        newest = int(truth["tick"][-1]) if len(truth) else newest
+        assert process.poll() is None
+    assert barrier["rig_tick"][0] == 13
+    faults.clear()
+    await_rig(14)
+    clock["granted"] = 10
+    tick, skipped = cycle()
+    assert skipped == tick - 15 > 480
+    barrier["shutdown"] = 1
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    reader.close()
+    driver.close()
+
+
+def test_a_rig_in_real_time_refuses_to_stall_its_host(start):
+    run_dir, process, _ = start()
+    faults = Faults(run_dir)
+    with pytest.raises(FaultError, match="kill -STOP"):
+        faults.stall_host(3)
+    assert faults.supported == ~Fault.HOST_STALLED
+    assert end(process)[0] == 0
 
 
 def test_lockstep_run_through_the_pseudo_terminal_repeats_to_the_bit(start):

@@ -6,7 +6,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller.catalogue import CATALOGUE, Code
-from controller.guard.command import SATURATED_CYCLES, STEP_MARGIN, VELOCITY_LEAK, VELOCITY_STEP, VELOCITY_STEPS
+from controller.guard.command import (
+    SATURATED_CYCLES,
+    SOFT_CYCLES,
+    STEP_MARGIN,
+    VELOCITY_LEAK,
+    VELOCITY_STEP,
+    VELOCITY_STEPS,
+)
 from controller.guard.records import JOINT_COMMAND, REACTIONS
 from telemetry.sample import MAX_AXES
 from tests.controller.guard.cases import PERIOD, N, new_command, new_guard, told, vector
@@ -219,6 +226,14 @@ def test_what_coupled_actuators_cannot_give_is_scaled_together(checks, armed):
     assert (np.abs(J.T @ effort) <= 4.0 + 1e-12).all()
     assert guard[0].clamped == 0  # of a joint's own limit
     assert guard[0].last_effort[5] == effort[5]
+
+
+def test_joints_held_softly_are_noted_with_those_that_they_are_coupled_with(checks, armed):
+    guard = armed(coupled=[0, 1, 2, 3, 4, 4, 4, 7])
+    checks.check_command(guard, new_command(kp=50.0), STILL, 1)
+    assert (guard[0].soft == 0).all()
+    checks.check_command(guard, new_command(kp=[50.0, 49.9, 50.0, 50.0, 50.0, 0.0, 50.0]), STILL, 1)
+    assert guard[0].soft.tolist() == [0, SOFT_CYCLES, 0, 0, SOFT_CYCLES, SOFT_CYCLES, SOFT_CYCLES, 0]
 
 
 @pytest.mark.parametrize("axis", range(N))

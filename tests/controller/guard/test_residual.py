@@ -183,6 +183,19 @@ def test_arming_moves_the_set_point_without_a_fault(checks, joint):
     assert joint.guard[0].model_lag[0] == 0.0
 
 
+def test_a_joint_that_is_held_softly_may_give_way_five_times_as_far(joint):
+    joint.ramp(20, 0.0)
+    joint.guard[0].soft[0] = 30
+    assert joint.cycle(0.0, 4.9 * LIMIT) == Code.OK
+    assert joint.guard[0].soft[0] == 29
+    assert joint.cycle(0.0, 5.1 * LIMIT) == Code.MOTION_RESIDUAL
+    assert told(joint.guard) == (0, pytest.approx(5.1 * LIMIT), 5.0 * LIMIT)
+    for _ in range(28):
+        joint.cycle(0.0, 0.0)
+    assert joint.guard[0].soft[0] == 0
+    assert joint.cycle(0.0, 1.1 * LIMIT) == Code.MOTION_RESIDUAL
+
+
 def test_an_axis_that_is_not_watched_may_do_anything(checks):
     joint = Joint(checks)
     joint.guard[0].residual[0] = np.inf

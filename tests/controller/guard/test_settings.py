@@ -28,6 +28,7 @@ def test_limits_come_from_the_configuration():
     assert g["residual"][:7].tolist() == config.guard.residual
     assert g["sensor_difference"][:7].tolist() == config.guard.sensor_difference
     assert g["kp_max"][:7].tolist() == [4.0 * kp for kp in config.law.kp]
+    assert g["kp_stiff"][:7].tolist() == [0.5 * kp for kp in config.law.kp]
     assert g["kd_max"][:7].tolist() == [4.0 * kd for kd in config.law.kd]
     assert (g["kp_max"][7], g["kd_max"][7]) == (0.0, 0.0)
     assert (g["temperature_warn"], g["temperature_max"]) == (60.0, 65.0)

@@ -110,6 +110,17 @@ def test_a_point_that_is_no_number_is_nowhere_allowed(checks):
     assert guard[0].scale == 0.0
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("keep", [-1.0, 1.0])
+def test_no_shape_takes_what_is_no_point(checks, shape, value, keep):
+    guard = add_volume(new_guard(), shape, keep=keep)
+    for i in range(3):
+        point = np.zeros(3)
+        point[i] = value
+        assert checks.wall_distance(guard, point) == -np.inf
+
+
 def test_the_shapes_are_those_of_the_configuration():
     names = VolumeConfig.__annotations__["shape"].__args__
     assert {shape.name.lower() for shape in Shape} == set(names)

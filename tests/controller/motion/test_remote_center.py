@@ -5,6 +5,7 @@ import pytest
 
 from controller.activity import CORE
 from controller.catalogue import Code
+from controller.guard.records import GUARD
 from controller.mailbox import MESSAGE, Operation
 from controller.motion.start import start
 from controller.motion.walk import walk
@@ -147,7 +148,9 @@ def order(panda, operation, vector):
     message["vector"][0, : len(vector)] = vector
     parts = panda.kernels.forward, panda.kernels.inverse, walk, start
     records = panda.sample, np.zeros(1, FEEDBACK), message, panda.next_message
-    return take_command(core, panda.motion, panda.path, panda.arm, *parts, *records, 0, panda.scratch, panda.poses)
+    guard = np.zeros(1, GUARD)
+    room = panda.scratch, panda.poses, guard
+    return take_command(core, panda.motion, panda.path, panda.arm, *parts, *records, 0, *room)
 
 
 def test_joint_motions_are_refused_until_the_remote_centre_is_released(panda):
