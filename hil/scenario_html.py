@@ -33,7 +33,7 @@ def make_html(
     phases: int,
     seed: int,
     seconds: float,
-    axis_names: Sequence[str],
+    axis_names: dict[str, Sequence[str]],
 ) -> str:
     """Return the report.
 
@@ -43,13 +43,13 @@ def make_html(
         phases: How many were asked for.
         seed: What everything was drawn from.
         seconds: How long it took.
-        axis_names: Of the arm.
+        axis_names: Of the arm of each scenario, by the scenario's name.
     """
     data = summary(results, phases=phases, seed=seed, seconds=seconds)
     good = sum(row["ok"] for row in data["scenarios"])
     facts = {
         "scenarios": f"{good} of {len(results)} as they must be",
-        "runs": f"{data['runs']}: {data['undetected']} undetected, {data['late']} late, {data['failed']} failed in all, "
+        "runs": f"{data['runs']}: {data['undetected']} undetected, {data['late']} late, {data['failed']} failed, "
         f"{data['unexposed']} without exposure",
         "seed": str(seed),
         "frames lost": str(data["frames_lost"]),
@@ -66,7 +66,8 @@ def make_html(
     parts += [_row(row) for row in data["scenarios"]]
     parts.append("</table><p>Cycles from the fault to zero torque, or, for a hold or a ramp, to its beginning.</p>")
     for result, row in zip(results, data["scenarios"], strict=True):
-        parts.append(_section(result, row, traces.get(result.scenario.name), axis_names))
+        name = result.scenario.name
+        parts.append(_section(result, row, traces.get(name), axis_names.get(name, ())))
     return "\n".join(parts)
 
 
