@@ -101,8 +101,8 @@ def run(
         undetected, late = (sum(result.count(name) for result in results) for name in ("undetected", "late"))
         good = sum(result.is_good for result in results)
         console.print(
-            f"{good} of {len(results)} scenarios as they must be; {runs} runs in {seconds:.0f} s, {undetected} undetected, "
-            f"{late} late (seed {seed})",
+            f"{good} of {len(results)} scenarios as they must be; {runs} runs in {seconds:.0f} s, "
+            f"{undetected} undetected, {late} late (seed {seed})",
             highlight=False,
         )
     if not all(result.is_good for result in results):
@@ -130,18 +130,21 @@ def _run_shown(work, scenarios, *, phases, seed, jobs):  # type: ignore[no-untyp
 
 
 def _write_html(path: Path, results: "list[ScenarioResult]", *, phases: int, seed: int, seconds: float) -> None:
+    from hil.scenario import make_config
     from hil.scenario_html import make_html
     from hil.scenario_run import run_once
     from kinematics.description import load_arm
 
     traces: dict[str, Trace] = {}
+    names = {}
     for result in results:
         worst = result.worst
         if worst is not None:
             _, trace = run_once(result.scenario, seed, worst.index)
             if trace is not None:
                 traces[result.scenario.name] = trace
-    names = load_arm("psm_classic").axis_names
+                arm = load_arm(make_config(result.scenario).arm.description)
+                names[result.scenario.name] = arm.axis_names
     path.write_text(
         make_html(results, traces, phases=phases, seed=seed, seconds=seconds, axis_names=names), encoding="utf-8"
     )

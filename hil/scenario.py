@@ -142,11 +142,12 @@ class HostAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Onset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From when on the time to the reaction counts."""
 
-    kind: Literal["applied", "moved", "last_command", "code"] = "applied"
+    kind: Literal["applied", "moved", "last_command", "off_center", "code"] = "applied"
     """applied: the fault is in force; moved: the joint has moved by `by` since then; last_command: the stream's last
-    command had been taken; code: the sample that names it (limits alone count)."""
+    command had been taken; off_center: the measured joints put the shaft `by` from the remote centre; code: the sample
+    that names it (limits alone count)."""
     by: Positive | list[float] = 0.001
-    """moved: rad or m; a list has one entry per axis."""
+    """moved, off_center: rad or m; a list has one entry per axis."""
     axis: int | None = None
     """moved: which joint; left out: the fault's."""
 

@@ -106,6 +106,11 @@ def _onset_us(expect: Expectation, evidence: Evidence, period_us: float) -> floa
         samples = evidence.samples
         told = np.flatnonzero((samples["event"] != 0) & (samples["t_ns"] * 1e-3 - period_us >= evidence.applied_us))
         return float(samples["t_ns"][told[0]] * 1e-3 - period_us) if len(told) else None
+    if onset.kind == "off_center":
+        samples = evidence.samples
+        far = samples["remote_center_distance"] >= onset.by
+        off = np.flatnonzero(far & (samples["t_ns"] * 1e-3 - period_us >= evidence.applied_us))
+        return float(samples["t_ns"][off[0]] * 1e-3 - period_us) if len(off) else None
     axis = evidence.axis if onset.axis is None else onset.axis
     truth = evidence.truth
     t_us = truth["t_ns"] * 1e-3

@@ -20,11 +20,11 @@ from controller.mailbox import IS_CARTESIAN, VERB, Verb
 from drivers.driver import DriverError
 from hil.fault_catalogue import CATALOGUE, inject
 from hil.faults import HilError
-from hil.forked import ChildDied, Forked, in_child
+from hil.forked import ChildError, Forked, in_child
 from hil.scenario import Scenario, ScenarioError, make_config
 from hil.scenario_judge import Evidence, RunResult, judge
 from hil.scenario_motion import schedule
-from hil.stand import CommandFailed, Stand
+from hil.stand import CommandError, Stand
 from kinematics.compiled import Array
 from telemetry.sample import OperatingState
 
@@ -172,7 +172,7 @@ def prepare_stand(scenario: Scenario, seed: int) -> Stand:
                 stand.wait(stand.send("move_jp", JointGoal(position=scenario.setup.pose)), 10_000, "setup.pose")
             if scenario.setup.depth is not None:
                 stand.wait(stand.send("set_remote_center", RemoteCenter(point=_center(stand, scenario))), 100)
-    except CommandFailed as error:
+    except CommandError as error:
         raise ScenarioError(f"{scenario.source}: {scenario.name}: the set-up failed: {error}") from error
     return stand
 
@@ -335,7 +335,7 @@ def _walk(stand: Stand, scenario: Scenario, plans: list[_Plan], *, trace: bool) 
 
         try:
             done.append(in_child(work))
-        except ChildDied as error:
+        except ChildError as error:
             phase = plan.substeps / SUBSTEPS * stand.config.cycle.period
             done.append((_failed(plan, phase, str(error)), None))
     return done

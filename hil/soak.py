@@ -7,6 +7,7 @@ corrupts a part of the frames. Whatever stops the arm is a finding, with the see
 import select
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from hil.fault_catalogue import inject
 from hil.forked import Forked
 from hil.scenario import Motion
 from hil.scenario_motion import schedule
-from hil.stand import CommandFailed, Stand, StandError
+from hil.stand import CommandError, Stand, StandError
 from telemetry.sample import OperatingState
 
 __all__ = ["SoakResult", "Stop", "soak"]
@@ -94,7 +95,7 @@ def _slice(seed: int, config_name: str) -> SoakResult:
             stand.wait(stand.send("move_jp", JointGoal(position=home)), SETTLE_TICKS, name)
         if stand.state != OperatingState.ENABLED:
             result.stops.append(_stop(stand, seed, name))
-    except (CommandFailed, StandError) as error:
+    except (CommandError, StandError) as error:
         stop = _stop(stand, seed, name)
         stop.code = stop.code if stop.code != Code.OK.name else str(error)
         result.stops.append(stop)
@@ -145,7 +146,7 @@ def soak(
     load_config(config)
     while total.hours < hours or running:
         while len(running) < jobs and total.hours + len(running) * SLICE / 3600.0 < hours:
-            child = Forked(lambda own=int(seeds.integers(2**31)): _slice(own, config))  # type: ignore[misc]
+            child = Forked(partial(_slice, int(seeds.integers(2**31)), config))
             running[child.fd] = child
         ready, _, _ = select.select(list(running), [], [])
         for fd in ready:

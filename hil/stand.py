@@ -34,6 +34,7 @@ from controller.commands import COMMANDS, Arguments, Empty
 from controller.config import Config, check_config
 from controller.core import MOTION_PARTS, make_driver, make_state
 from controller.cycle import run
+from controller.device_check import check_device
 from controller.exchange import write_message
 from controller.laws.compile import compile_law
 from controller.laws.parameters import SHARED
@@ -63,7 +64,7 @@ from kinematics.kernels import kernels_of  # noqa: E402
 from telemetry.ring_file import FREE, RING_HEADER  # noqa: E402
 from telemetry.sample import SAMPLE, MotionStatus, OperatingState  # noqa: E402
 
-__all__ = ["CommandFailed", "Stand", "StandError"]
+__all__ = ["CommandError", "Stand", "StandError"]
 
 CAPACITY = 1 << 15  # samples and truths kept: 33 s at 1 kHz; memory that is not written to costs nothing
 ENABLE_TICKS = 5000
@@ -74,7 +75,7 @@ class StandError(HilError):
     """The stand was asked for what it cannot do."""
 
 
-class CommandFailed(StandError):
+class CommandError(StandError):
     """A command was refused, or its activity ended by a fault.
 
     Attributes:
@@ -107,7 +108,7 @@ class Stand:
     Raises:
         HilError: The configuration has no rig that can run here.
         ConfigError: It does not fit its arm.
-        DriverError: The handshake failed.
+        DriverError: The handshake failed, or this is not the device of the configuration.
     """
 
     def __init__(self, config: Config, *, seed: int | None = None) -> None:
@@ -143,6 +144,7 @@ class Stand:
         with tempfile.TemporaryDirectory(prefix="trocar-stand-") as folder:
             self._driver = make_driver(config, self.arm, str(Path(folder, "port")))
             self.device = self._shake_hands(Path(folder, "port"))
+        check_device(config, self.arm, self.device)
         values = {
             **state,
             **motion_parts,
@@ -325,17 +327,17 @@ class Stand:
         """Run until a command's activity has ended well.
 
         Raises:
-            CommandFailed: It was refused, or ended by a fault.
+            CommandError: It was refused, or ended by a fault.
             StandError: It has not ended within so many ticks.
         """
         ran = self.run(ticks, stop_id=command)
         samples = self.last_samples(ran)
         for sample in samples[samples["command_id"] == command]:
             if sample["verdict"]:
-                raise CommandFailed(name, int(sample["verdict"]), "was refused")
+                raise CommandError(name, int(sample["verdict"]), "was refused")
         for sample in samples[samples["finished_id"] == command]:
             if sample["finished_status"] != MotionStatus.DONE:
-                raise CommandFailed(name, int(sample["fault"]) or int(sample["event"]), "ended")
+                raise CommandError(name, int(sample["fault"]) or int(sample["event"]), "ended")
             return
         raise StandError(f"{name} has not ended within {ticks} ticks")
 
