@@ -157,7 +157,8 @@ class Bench:
             taken = {}
             for item in items:
                 since = time.process_time()
-                if self._fails([item]):
+                if failure := self._fails([item]):
+                    print(failure, file=sys.stderr)
                     return 1
                 taken[item] = time.process_time() - since
             self.items[file] = sorted(items, key=taken.__getitem__)
@@ -165,15 +166,15 @@ class Bench:
 
     def run(self, tests):
         """Run the tests of some files until one fails; returns 0 or 1."""
-        return self._fails([item for test in tests for item in self.items[test]])
+        return 1 if self._fails([item for test in tests for item in self.items[test]]) else 0
 
     def _fails(self, items):
+        """Run tests in order; returns the first failure as text, or nothing."""
         for item, following in zip(items, [*items[1:], None], strict=True):
             for report in runtestprotocol(item, log=False, nextitem=following):
                 if report.failed:
-                    print(report.longreprtext)
-                    return 1
-        return 0
+                    return report.longreprtext or "failed"
+        return ""
 
     def fork(self, mutant, tests):
         """Run tests against a mutant in a fork; returns its process id."""
