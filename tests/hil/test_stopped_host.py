@@ -124,7 +124,6 @@ def check_that_the_arm_is_dead(found):
         found.motion.wait(1.0)
 
 
-@pytest.mark.xfail(reason="waits for the cycle to ask guard.check_cycle", strict=True)
 def test_the_first_cycle_after_a_stop_longer_than_the_watchdog_is_already_a_fault(running):
     found = stop(running, 1.0)
     assert found.after["state"][0] == OperatingState.FAULT
