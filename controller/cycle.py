@@ -46,7 +46,7 @@ __all__ = ["run"]
 
 _ENABLED, _PAUSED = int(OperatingState.ENABLED), int(OperatingState.PAUSED)
 _S0, _S2 = int(Reaction.S0), int(Reaction.S2)
-_OK = int(Code.OK)
+_OK, _CYCLE_GAP = int(Code.OK), int(Code.CYCLE_GAP)
 _STREAM_STALE, _STREAM_DEAD = int(Code.STREAM_STALE), int(Code.STREAM_DEAD)
 _POWERING, _SIGNS, _STOPPING = int(Activity.POWERING), int(Activity.TESTING_SIGNS), int(Activity.STOPPING)
 _OFF, _SET_REFERENCE, _BRAKED = int(Mode.OFF), int(Mode.SET_REFERENCE), int(Mode.BRAKED)
@@ -185,7 +185,7 @@ def run(
         s.feedback_age = c.age
         s.device_status = f.status
         s.deadline_ns = clock[0].deadline_ns
-        s.wakeup_ns = t_ns - clock[0].deadline_ns
+        s.wakeup_ns = t_ns - clock[0].deadline_ns + clock[0].skipped * clock[0].period_ns
         s.overruns = clock[0].overruns
         s.frames_bad = link[0].frames_bad
         s.event = 0
@@ -423,6 +423,13 @@ def run(
                 for i in range(MAX_AXES):
                     dc.velocity[i] = 0.0
         t_planned = now(clock)
+        if dc.mode != _OFF and (t_planned - t_begin) * 1e-9 >= guard[0].gap:
+            # Stopped in mid-cycle for so long that the motor controllers have given up: this command is stale.
+            note(core, -1, (t_planned - t_begin) * 1e-9, guard[0].gap)
+            react(core, motion, arm, sample, _CYCLE_GAP)
+            dc.mode = _OFF
+            for i in range(MAX_AXES):
+                dc.velocity[i], dc.effort[i], dc.kp[i], dc.kd[i] = 0.0, 0.0, 0.0, 0.0
         if not c.silent:
             transmit(link, command)
         t_sent = now(clock)
