@@ -29,7 +29,7 @@ def bench(
 ) -> None:
     """Measure this project beside its peers, in one run on the same tasks.
 
-    Suites: kinematics, inverse, dynamics, trajectories.
+    Suites: kinematics, inverse, dynamics, trajectories, latency.
     """
     from benchmarks.rows import Settings
 
@@ -49,13 +49,14 @@ def bench(
 
 
 def _suites() -> dict[str, Callable[["Settings"], Sequence["Row"]]]:
-    from benchmarks import dynamics, general_inverse, kinematics, trajectories
+    from benchmarks import dynamics, general_inverse, kinematics, latency, trajectories
 
     return {
         "kinematics": kinematics.rows,
         "inverse": general_inverse.rows,
         "dynamics": dynamics.rows,
         "trajectories": trajectories.rows,
+        "latency": latency.rows,
     }
 
 
@@ -69,6 +70,7 @@ def _print_table(rows: Sequence["Row"]) -> None:
     ours = {(row.task, row.robot, row.called_from): row for row in rows if row.library == OURS}
     caption = (
         "µs per call; loop and c++: percentiles over runs of 200 calls in compiled code; batch: per configuration\n"
+        "cycle: how late a cycle is woken, medians over runs in turns with cyclictest\n"
         "ratio: median and p99 over ours of the same kind (c++: over our loop)"
     )
     table = Table(box=box.SIMPLE_HEAD, caption=caption)

@@ -27,7 +27,8 @@ class Row(NamedTuple):
     robot: str
     library: str
     called_from: str
-    """python; batch: one call from Python for many, µs per configuration; loop: our compiled code; c++: theirs."""
+    """python; batch: one call from Python for many, µs per configuration; loop: our compiled code; c++: theirs;
+    cycle: not a call, but how late each wake-up is."""
     solved: float
     """Part of the answers that another code confirmed."""
     median_us: float

@@ -451,7 +451,7 @@ CATALOGUE: dict[Code, Entry] = {
     ),
     Code.TOOL_WRONG: Entry(
         "The instrument that is plugged in is not the one of the configuration.",
-        "Put the right instrument in, or correct device.tool, then enable.",
+        "Put the right instrument in, or correct driver.tool, then enable.",
         Reaction.S0,
     ),
 }

@@ -48,6 +48,7 @@ from controller.commands import Twist as TwistArguments
 from controller.commands import Wrench as WrenchArguments
 from controller.connection import Connection
 from controller.errors import ArmFault, CommandTimeout, NoJaw, Preempted
+from controller.figures import describe_figures
 from controller.jaw import Jaw
 from controller.mailbox import MAX_VIA
 from controller.run_dir import find_daemon
@@ -113,7 +114,13 @@ class Motion:
         if outcome.status == MotionStatus.PREEMPTED:
             raise Preempted(f"{self._name} (command {self.id}) was pre-empted by another command before it had ended.")
         if outcome.status == MotionStatus.ABORTED:
-            raise ArmFault(outcome.code, f"It ended {self._name} (command {self.id}).")
+            raise ArmFault(outcome.code, f"{self._figures(outcome)}It ended {self._name} (command {self.id}).")
+
+    def _figures(self, outcome: Outcome) -> str:
+        axes = self._arm.configuration_js()
+        names, kinds = [axis.name for axis in axes], [axis.type for axis in axes]
+        figures = describe_figures(outcome.code, outcome.axis, outcome.value, outcome.bound, names, kinds)
+        return f"{figures[0].upper()}{figures[1:]}. " if figures else ""
 
     def _ask(self, timeout: float | None) -> Outcome | None:
         if self._outcome is None:

@@ -220,6 +220,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     cause: str
     remedy: str
+    figures: str = ""
+    """Which axis, what was measured, what was allowed; empty where there is nothing of the kind."""
 
 
 class Refusal(Explanation, frozen=True, kw_only=True):
@@ -250,6 +252,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     state: int
     timed_out: bool = False
+    axis: int = -1
+    """Which one the code speaks of; -1: none."""
+    value: float = 0.0
+    """What was measured, in the unit of the code's quantity (`controller.figures`); 0 as the bound is: it has none."""
+    bound: float = 0.0
+    """What was allowed."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,6 +321,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     counters: dict[str, int]
     """Of the gateway: requests, malformed, refused, samples_lost."""
     law: LawStatus | None = None
+    black_box: dict[str, Any] | None = None
+    """folder, newest, name, error, missed."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -352,10 +362,11 @@ ALWAYS_ALLOWED = frozenset({"hold", "stop"})
 """What needs no lease: whoever sees that the arm must stand still may say so."""
 
 
-def explain(code: int) -> Explanation:
-    """Return a code's entry of the catalogue."""
+def explain(code: int, figures: str = "") -> Explanation:
+    """Return a code's entry of the catalogue, with the figures of this time."""
     try:
         known = Code(code)
-        return Explanation(code=code, name=known.name, cause=CATALOGUE[known].cause, remedy=CATALOGUE[known].remedy)
+        entry = CATALOGUE[known]
+        return Explanation(code=code, name=known.name, cause=entry.cause, remedy=entry.remedy, figures=figures)
     except (ValueError, KeyError):
         return Explanation(code=code, name=f"CODE_{code}", cause="No entry in the catalogue.", remedy="Report it.")

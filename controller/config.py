@@ -4,18 +4,23 @@ An error names the file, the key, what was given, what is allowed and what to do
 """
 
 import math
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
 from controller.errors import ConfigError, LawError
 from controller.laws.parameters import BUILT_IN, check_name, check_value
+from controller.seal import Seal, check_seal, file_digest
+
+if TYPE_CHECKING:
+    from kinematics.description import ArmDescription
 
 __all__ = [
     "ArmConfig",
@@ -33,12 +38,15 @@ __all__ = [
     "VolumeConfig",
     "check_config",
     "load_config",
+    "named_files",
+    "read_config",
     "shipped_configs",
 ]
 
 LAWS = ("joint_pd", *BUILT_IN)
 """Those that come with Trocar."""
 
+Temperature = Annotated[float, Meta(ge=0.0, le=150.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 Point = tuple[float, float, float]
 
@@ -55,7 +63,7 @@ class ArmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class DriverConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the motor controllers are reached."""
 
-    kind: str = "bridge"
+    kind: Literal["bridge"] = "bridge"
     port: str = ""
     """A serial device; left out where a [rig] provides one."""
     baud: Annotated[int, Meta(ge=9600, le=12_000_000)] = 4_000_000
@@ -77,8 +85,8 @@ class CycleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     period: Annotated[float, Meta(ge=0.0005, le=0.02)] = 0.001
     feedback_timeout: Annotated[float, Meta(ge=0.001, le=1.0)] = 0.003
     """s. Fresh feedback must come at least so often."""
-    cpu: int = -1
-    """Which CPU it runs on; -1: the last one of those allowed."""
+    cpu: Annotated[int, Meta(ge=-1)] = -1
+    """Which CPU it runs on; -1: the last isolated one, else the last of those allowed."""
     priority: Annotated[int, Meta(ge=0, le=98)] = 80
     """SCHED_FIFO priority, where permitted; 0: ordinary scheduling."""
 
@@ -114,6 +122,19 @@ class VolumeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     half_size: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
     """m. Of a box, along the axes of the base frame."""
 
+    def contains(self, point: Point) -> bool:
+        """Return whether a point, m in the base frame, is in the shape or on its wall."""
+        x = [a - b for a, b in zip(point, self.center, strict=True)]
+        if self.shape == "sphere":
+            return math.hypot(*x) <= self.radius
+        if self.shape == "box":
+            return all(abs(value) <= half for value, half in zip(x, self.half_size, strict=True))
+        length = math.hypot(*self.direction)
+        along = sum(a * b for a, b in zip(x, self.direction, strict=True)) / length
+        if self.shape == "half_space":
+            return along >= 0.0
+        return math.hypot(*(a - along * b / length for a, b in zip(x, self.direction, strict=True))) <= self.radius
+
 
 class GuardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the guard allows. One entry per axis, in joint space; the rest comes from the arm's file."""
@@ -124,9 +145,9 @@ class GuardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """rad or m by which commanded and observed motion may differ within 8 cycles; left out: not watched."""
     sensor_difference: list[Positive] | None = None
     """rad or m between an encoder and the second sensor of its actuator, smoothed; left out: not watched."""
-    temperature_warn: float = 60.0
+    temperature_warn: Temperature = 60.0
     """Degrees Celsius."""
-    temperature_max: float = 65.0
+    temperature_max: Temperature = 65.0
     """Degrees Celsius; warmer is a fault."""
     late_cycles: Annotated[int, Meta(ge=1, le=1000)] = 3
     """So many late cycles within 100 are a fault."""
@@ -223,6 +244,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     remote_center: RemoteCenterConfig = RemoteCenterConfig()
     pedal: PedalConfig = PedalConfig()
     rig: RigConfig | None = None
+    seal: Seal | None = None
+    """What was approved: written by `trocar config seal`; a configuration of a real arm must have one."""
 
     @property
     def law_budget(self) -> float:
@@ -240,22 +263,28 @@ def shipped_configs() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir() if entry.name.endswith(".toml"))
 
 
-def load_config(name_or_path: str | Path) -> Config:
+def load_config(name_or_path: str | Path, *, unsealed: bool = False) -> Config:
     """Return a configuration, checked by itself and against its arm.
 
     Args:
         name_or_path: The name of a shipped configuration (`shipped_configs`) or the path of a TOML file. Paths inside
             the file are taken from the file's own folder.
+        unsealed: Take a file whose seal is broken or missing, to look at it or to seal it.
 
     Raises:
         ConfigError: The file is absent or no TOML, or a key in it is wrong; the message names file, key, value, what
-            is allowed and what to do.
+            is allowed and what to do. Also, with the key, where it was changed since it was sealed, or where a
+            configuration of a real arm has no seal.
     """
-    text, source = _read(name_or_path)
+    text, source = read_config(name_or_path)
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is no valid TOML: {error}. Correct that line.") from error
+    if unsealed:
+        data.pop("seal", None)
+    else:
+        check_seal(source, data, named_files(source, data))
     for key, value in _floats("", data):
         if not math.isfinite(value):
             raise _error(source, key, value, "a finite number", "Correct the value")
@@ -269,6 +298,11 @@ def load_config(name_or_path: str | Path) -> Config:
     except msgspec.ValidationError as error:
         raise _explain(source, data, error) from error
     check_config(config, source)
+    if config.rig is None and config.seal is None and not unsealed:
+        raise ConfigError(
+            f"{source}: [seal] is missing: the configuration of a real arm is sealed by whoever approved it. "
+            f"Have it approved, then: trocar config seal {source}."
+        )
     return _resolve_paths(config, Path(source).parent)
 
 
@@ -296,12 +330,15 @@ def check_config(config: Config, source: str = "the configuration") -> None:
         raise _error(source, "arm.description", config.arm.description, allowed, remedy)
 
     n = arm.n_axes
+    guard = config.guard
     vectors: dict[str, Sequence[float]] = {
         "law.kp": config.law.kp,
         "law.kd": config.law.kd,
         "guard.following_error": config.guard.following_error,
         "homing.pose": config.homing.pose,
     }
+    vectors |= {"guard.residual": guard.residual} if guard.residual is not None else {}
+    vectors |= {"guard.sensor_difference": guard.sensor_difference} if guard.sensor_difference is not None else {}
     for key, vector in vectors.items():
         if len(vector) != n:
             names = ", ".join(arm.axis_names)
@@ -314,6 +351,11 @@ def check_config(config: Config, source: str = "the configuration") -> None:
         if not low <= config.homing.pose[i] <= high:
             allowed = f"{low:g} .. {high:g} for axis {name}"
             raise _error(source, f"homing.pose[{i}]", config.homing.pose[i], allowed, "Choose a pose within the limits")
+
+    _check_guard(guard, source)
+    _check_volumes(config, arm, source)
+    if config.driver.key_file:
+        _check_key_file(source, config.driver.key_file)
 
     center = config.remote_center
     if math.hypot(*center.shaft_direction) < 1e-9:
@@ -352,6 +394,65 @@ def check_config(config: Config, source: str = "the configuration") -> None:
         )
 
 
+def _check_guard(guard: GuardConfig, source: str) -> None:
+    """Check the guard's keys against one another."""
+    for warn, most, value, limit, unit in (
+        ("temperature_warn", "temperature_max", guard.temperature_warn, guard.temperature_max, "degrees Celsius"),
+        ("remote_center_warn", "remote_center_max", guard.remote_center_warn, guard.remote_center_max, "m"),
+    ):
+        if value >= limit:
+            allowed = f"less than guard.{most}, {limit:g} {unit}"
+            remedy = f"The arm is to be told before it is stopped: lower it, or raise guard.{most}"
+            raise _error(source, f"guard.{warn}", value, allowed, remedy)
+    for i, volume in enumerate(guard.volume):
+        if volume.shape in ("half_space", "cylinder") and math.hypot(*volume.direction) < 1e-9:
+            meaning = "from the wall into it" if volume.shape == "half_space" else "along its axis"
+            key = f"guard.volume[{i}].direction"
+            raise _error(source, key, volume.direction, "a direction, not zero", f"Give the direction {meaning}")
+
+
+def _check_volumes(config: Config, arm: "ArmDescription", source: str) -> None:
+    """Check that the tip may be where homing ends."""
+    if not config.guard.volume:
+        return
+    import numpy as np
+
+    from kinematics.kernels import bound_record, kernels_of
+
+    q, T = np.zeros(8), np.zeros((4, 4))
+    q[: arm.n_axes] = config.homing.pose
+    kernels_of(arm).forward(bound_record(arm), q, T)
+    tip = (float(T[0, 3]), float(T[1, 3]), float(T[2, 3]))
+    for i, volume in enumerate(config.guard.volume):
+        if volume.contains(tip) != (volume.keep == "inside"):
+            place = ", ".join(f"{value:.4g}" for value in tip)
+            remedy = "Correct the volume, or homing.pose: the arm could not be homed"
+            given = f"{volume.shape}, keep {volume.keep}"
+            raise _error(source, f"guard.volume[{i}]", given, f"one that allows the tip at ({place}) m", remedy)
+
+
+def _check_key_file(source: str, name: str) -> None:
+    """Check that the key is one, and its owner's alone."""
+    path = Path(name) if Path(name).is_absolute() else Path(source).parent / name
+    make = f"Make one: (umask 077; openssl rand -hex 16 > {path})"
+    try:
+        mode, owner = path.stat().st_mode, path.stat().st_uid
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise _error(source, "driver.key_file", name, f"a file that can be read ({path}: {reason})", make) from error
+    if mode & 0o077:
+        allowed = f"a file that its owner alone may read, mode 0600, not {mode & 0o777:04o}"
+        remedy = f"Whoever has read the key can forge commands: chmod 600 {path}, and better a new key"
+        raise _error(source, "driver.key_file", name, allowed, remedy)
+    if owner != os.getuid():
+        allowed = f"a file of your own (user {os.getuid()}), not of user {owner}"
+        raise _error(source, "driver.key_file", name, allowed, "Give it to the user that runs the daemon")
+    if re.fullmatch(r"[0-9a-fA-F]{32}", text) is None:
+        allowed = f"a file with 32 hexadecimal digits; {path} has {len(text)} characters"  # which is all that we tell
+        raise _error(source, "driver.key_file", name, allowed, make)
+
+
 def _check_law(config: Config, source: str) -> None:
     """Check what can be said of the law without a compiler; the core says the rest before it starts."""
     law = config.law
@@ -377,8 +478,31 @@ def _check_law(config: Config, source: str) -> None:
         raise ConfigError(f"{source}: law.parameters: {error}") from error
 
 
-def _read(name_or_path: str | Path) -> tuple[str, str]:
-    """Return a configuration's text and where it comes from."""
+def named_files(source: str, data: dict[str, Any]) -> dict[str, str]:
+    """Return the digests of the files that a configuration names, by key: the arm's description, a law of one's own."""
+    from kinematics.description import load_arm
+
+    folder, found = Path(source).parent, {}
+    description = _value_at(data, "arm.description")
+    if isinstance(description, str):
+        try:
+            found["arm.description"] = load_arm(_arm_beside(folder, description)).digest
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "kinematics":
+                raise
+            found["arm.description"] = "unusable"  # `check_config` says why
+    law = _value_at(data, "law.name")
+    if isinstance(law, str) and law.rpartition(":")[0].endswith(".py"):
+        found["law.name"] = file_digest(Path(_beside(folder, law.rpartition(":")[0])))
+    return found
+
+
+def read_config(name_or_path: str | Path) -> tuple[str, str]:
+    """Return a configuration's text and the path that it comes from.
+
+    Raises:
+        ConfigError: There is none.
+    """
     name = str(name_or_path)
     shipped = _FOLDER / f"{name}.toml"
     if re.fullmatch(r"\w+", name) and shipped.is_file():
@@ -396,7 +520,7 @@ def _read(name_or_path: str | Path) -> tuple[str, str]:
 def _explain(source: str, data: dict[str, Any], error: msgspec.ValidationError) -> ConfigError:
     """Return msgspec's complaint in words that name key and value."""
     what, _, path = str(error).partition(" - at `")
-    key = path.rstrip("`").removeprefix("$").lstrip(".")
+    key = _with_index(data, path.rstrip("`").removeprefix("$").lstrip("."))
     unknown = re.fullmatch(r"Object contains unknown field `(.+)`", what)
     missing = re.fullmatch(r"Object missing required field `(.+)`", what)
     if unknown or missing:
@@ -417,8 +541,38 @@ def _explain(source: str, data: dict[str, Any], error: msgspec.ValidationError) 
 
 def _struct_at(key: str) -> type[msgspec.Struct]:
     """Return the Struct of a section, or Config for the file itself."""
-    section = get_type_hints(Config).get(key, Config)
+    section = _type_at(key)
     return next(part for part in (section, *get_args(section)) if isinstance(part, type))
+
+
+def _type_at(key: str) -> Any:  # noqa: ANN401
+    """Return the type that a key such as `guard.volume[0]` must have."""
+    kind: Any = Config
+    for part in re.findall(r"[^.\[\]]+", key):
+        several = [arg for arg in (kind, *get_args(kind)) if get_origin(arg) in (list, tuple, dict)]
+        if several:  # an entry of a list or table, also of one that may be left out
+            kind = get_args(several[0])[-1]
+        else:
+            struct = next(arg for arg in (kind, *get_args(kind)) if hasattr(arg, "__struct_fields__"))
+            kind = get_type_hints(struct, include_extras=True)[part]
+    return kind
+
+
+def _with_index(data: dict[str, Any], key: str) -> str:
+    """Return a key with the entry of the list or table that is wrong: msgspec writes `law.kp[...]`."""
+    place, dots, rest = key.partition("[...]")
+    entries = _value_at(data, place)
+    if not dots or not isinstance(entries, (list, dict)):
+        return key
+    named = {f"{place}[{i}]": entry for i, entry in enumerate(entries)}
+    if isinstance(entries, dict):
+        named = {f"{place}.{name}": entry for name, entry in entries.items()}
+    for full, entry in named.items():
+        try:
+            msgspec.convert(entry, _type_at(full))
+        except msgspec.ValidationError:
+            return full + rest
+    return key
 
 
 def _value_at(data: Any, key: str) -> Any:  # noqa: ANN401
@@ -466,4 +620,7 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
     rig = config.rig and msgspec.structs.replace(config.rig, plant=_beside(folder.resolve(), config.rig.plant))
     place, colon, function = config.law.name.rpartition(":")
     law = msgspec.structs.replace(config.law, name=_beside(folder.resolve(), place) + colon + function)
-    return msgspec.structs.replace(config, arm=arm, rig=rig, law=law)
+    driver = config.driver
+    if driver.key_file:
+        driver = msgspec.structs.replace(driver, key_file=str(folder.resolve() / driver.key_file))
+    return msgspec.structs.replace(config, arm=arm, rig=rig, law=law, driver=driver)

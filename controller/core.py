@@ -6,6 +6,7 @@ arm to rest, takes the power away and ends.
 """
 
 import argparse
+import contextlib
 import gc
 import math
 import signal
@@ -24,6 +25,10 @@ from controller.activity import CORE
 from controller.clock import CLOCK, LOCKSTEP
 from controller.config import Config
 from controller.cycle import run
+from controller.device_check import check_device
+from controller.doctor.host import read_host
+from controller.doctor.rules import watchdog_warnings
+from controller.doctor.wakeup import measure_wakeups, wait_many
 from controller.errors import LawError
 from controller.guard.records import GUARD, JOINT_COMMAND
 from controller.guard.settings import fill_guard
@@ -38,7 +43,20 @@ from controller.motion.setpoint import MOTION, SCRATCH
 from controller.motion.start import start
 from controller.motion.trajectory import TRAJECTORY, evaluate, plan, plan_unsynchronised
 from controller.motion.walk import walk
-from controller.realtime import Rights, hold_cpus_awake, lock_memory, take_cpu_and_priority
+from controller.realtime import (
+    AWAKE_REMEDY,
+    PageFaults,
+    Rights,
+    choose_cpu,
+    hold_cpus_awake,
+    keep_heap,
+    leave_cpu,
+    lock_memory,
+    page_faults,
+    prefault,
+    prefault_stack,
+    take_cpu_and_priority,
+)
 from controller.run_dir import RunDir, write_atomically
 from drivers.bridge import AxisSettings, BridgeDriver
 from drivers.driver import COMMAND, FEEDBACK, DeviceInfo, Driver, DriverError
@@ -61,6 +79,8 @@ ENCODER_PUSH = 0.02  # s each way
 SILENCE_MARGIN = 4  # cycles beyond the watchdog: the last command is under way when the silence begins
 STOP_TIMEOUT = 1.0  # s that a ramp to rest may take
 MOTION_PARTS = (walk, start, plan, plan_unsynchronised, evaluate, advance)
+TRIAL = 0.2  # s of waiting before the first cycle, to see how late this host wakes it
+WATCH = 1.0  # s between looks at the cycle's page faults
 OVERSPEED = 2.0  # the motor controllers' own limit, beside the joints' velocity limits: theirs is the last resort
 
 
@@ -72,6 +92,14 @@ class CoreInfo(msgspec.Struct, frozen=True, kw_only=True):
     cpu: int
     warnings: list[str]
     device: dict[str, str]
+    wakeup_max: float = 0.0
+    """s. How late the cycle's thread was woken at the most in a trial of 0.2 s before the first cycle."""
+    other_threads: int = 0
+    """Threads of this process that were moved off the cycle's CPU."""
+    page_faults_at_start: int | None = None
+    """Of the cycle's thread in its first second; None before."""
+    page_faults: int | None = None
+    """Of the cycle's thread since then: anything but 0 is memory that somebody allocates or takes away."""
 
 
 def make_driver(config: Config, arm: ArmDescription, port: str) -> Driver:
@@ -215,6 +243,7 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
         sleep(LOOK)
     device = driver.open()
     try:
+        check_device(config, arm, device)
         arguments = [*pluggable, state["arm"], state["gains"], arm.record, state["law_state"], shared]
         arguments += [state["law_sample"], state["law_command"]]
         arguments += [time, barrier, driver.link, ring.header, ring.slots]
@@ -228,35 +257,72 @@ def _run(run_dir: RunDir, *, lockstep: bool) -> int:
 
 def _run_cycle(run_dir: RunDir, config: Config, device: DeviceInfo, arguments: list[Any], *, lockstep: bool) -> int:
     """Run the cycle in a thread, so that this one stays free for signals; return the process's exit code."""
-    warnings: list[str] = []
     awake = hold_cpus_awake()  # in lock-step too: waking an idle CPU costs more than a tick of work
-    if not lockstep and (warning := lock_memory()):
-        warnings.append(warning)
+    warnings: list[str] = []
+    cpu, others = -1, 0
+    if not lockstep:
+        keep_heap()
+        warnings += [warning] if (warning := lock_memory()) else []
+        if awake < 0:
+            warnings.append(f"the CPUs may sleep deeply, and wake up late: {AWAKE_REMEDY}")
+        prefault(*(argument for argument in arguments if isinstance(argument, np.ndarray)))
+        cpu = choose_cpu(config.cycle.cpu)
+        others = leave_cpu(cpu)
+        prepare(wait_many)
     gc.collect()
     gc.freeze()
+    gc.disable()  # what this process does in Python from here on makes no cycles of references
+    begun = PageFaults(0, 0)
+    info: CoreInfo | None = None
 
     def cycle() -> None:
-        rights = Rights("lock-step", -1, [])
+        nonlocal info, begun
+        rights, late = Rights("lock-step", -1, []), 0.0
         if not lockstep:
-            rights = take_cpu_and_priority(config.cycle.cpu, config.cycle.priority)
-        info = CoreInfo(
+            prefault_stack()
+            rights = take_cpu_and_priority(cpu, config.cycle.priority)
+            late = float(measure_wakeups(config.cycle.period, TRIAL).max())
+            rights.warnings.extend(watchdog_warnings(config, rights.scheduler, late, read_host()))
+        made = CoreInfo(
             pid=threading.get_native_id(),
             scheduler=rights.scheduler,
             cpu=rights.cpu,
             warnings=warnings + rights.warnings,
             device={key: str(value) for key, value in device._asdict().items()},
+            wakeup_max=late,
+            other_threads=others,
         )
-        write_atomically(run_dir.core, msgspec.json.encode(info))
-        for text in info.warnings:
+        write_atomically(run_dir.core, msgspec.json.encode(made))
+        for text in made.warnings:
             print(f"trocar: warning: {text}", file=sys.stderr, flush=True)
         print("ready", flush=True)
+        begun, info = page_faults(made.pid), made
         run(*arguments)
+        if not lockstep:
+            info = _watch_memory(run_dir, info, begun)
 
     thread = threading.Thread(target=cycle, name="cycle")
     thread.start()
-    thread.join()
+    while thread.is_alive():
+        thread.join(WATCH)
+        if info is not None and not lockstep:
+            info = _watch_memory(run_dir, info, begun)
     del awake  # the descriptor was held until here; the process's end closes it
     return 0
+
+
+def _watch_memory(run_dir: RunDir, info: CoreInfo, begun: PageFaults) -> CoreInfo:
+    """Put the cycle's page faults into core.json when they have changed; return what it says now."""
+    with contextlib.suppress(OSError):  # the thread has ended
+        now = page_faults(info.pid)
+        count = now.minor + now.major - begun.minor - begun.major
+        at_start = count if info.page_faults_at_start is None else info.page_faults_at_start
+        if info.page_faults != count - at_start:
+            if info.page_faults == 0:
+                print(f"trocar: warning: {count - at_start} page faults in the cycle", file=sys.stderr, flush=True)
+            info = msgspec.structs.replace(info, page_faults_at_start=at_start, page_faults=count - at_start)
+            write_atomically(run_dir.core, msgspec.json.encode(info))
+    return info
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from controller.guard.command import check_command
 from controller.guard.records import GUARD, JOINT_COMMAND, REACTIONS, arm_guard
 from controller.guard.timing import check_refusal, check_stream
 from controller.guard.tip import check_tip, keep_tip
-from controller.inspection import inspect, inspect_line
+from controller.inspection import inspect, inspect_line, while_enabling
 from controller.laws.joint_pd import GAINS, joint_pd
 from controller.laws.law import LAW, LAW_STATE, call_law, set_parameters
 from controller.laws.parameters import SHARED
@@ -242,6 +242,7 @@ def run(
                     c.lost,
                     scratch,
                     poses,
+                    guard,
                 )
             verb = VERB[message[0].operation] if 0 <= message[0].operation < len(VERB) else 0
             code = check_refusal(guard, int(verb == _SERVO or verb == _INTERPOLATE), s.verdict)
@@ -370,6 +371,7 @@ def run(
                         jc.velocity[i] *= guard[0].scale
                         m.q[i], m.qd[i], m.qdd[i] = jc.position[i], jc.velocity[i], 0.0
             code = check_command(guard, joint_command, s.measured_position, c.referenced)
+            code = while_enabling(core, code)
             if code != _OK:
                 note(core, guard[0].axis, guard[0].value, guard[0].bound)
                 react(core, motion, arm, sample, code)
@@ -473,6 +475,7 @@ def run(
                     _OK,
                     scratch,
                     poses,
+                    guard,
                 )
             c.stop_cycles_at_end += 1
             off = not (f.status & _POWERED) and c.mode == _OFF

@@ -20,9 +20,12 @@ from types import TracebackType
 import msgspec
 import numpy as np
 
+from controller.black_box import Trigger
+from controller.black_box_keeper import BlackBoxKeeper
 from controller.catalogue import CATALOGUE, Code
 from controller.config import Config
 from controller.errors import DaemonError
+from controller.inputs import INPUT, INPUT_CAPACITY
 from controller.laws.parameters import SHARED
 from controller.mailbox import MAILBOX
 from controller.run_dir import GATEWAY_SLOT, RECORDER_SLOT, AxisInfo, Descriptor, RunDir, base_dir, write_atomically
@@ -88,6 +91,7 @@ class Daemon:
         self.recording = recording
         self.run_dir = RunDir((base or base_dir()) / config.arm.name)
         self.failure: str | None = None
+        self._black_box = BlackBoxKeeper(self.run_dir, _say)
         self._children: dict[str, _Child] = {}
         self._started = threading.Event()
         self._stop = threading.Event()
@@ -152,6 +156,7 @@ class Daemon:
                         self._look_after()
                 finally:
                     self._end_all()
+                    self._black_box.close()
                     self._clean(logs=False)
         except DaemonError as error:
             self.failure = self.failure or str(error)
@@ -172,7 +177,10 @@ class Daemon:
         for pid in pids:
             if self._is_ours(pid):
                 os.kill(pid, signal.SIGKILL)
+        box = self._black_box.rescue()
         self._clean(logs=True)
+        if box is not None:
+            self._black_box.save(box)
 
     def _clean(self, *, logs: bool) -> None:
         """Empty the run directory: its shared memory is RAM. Processes that still map a file keep it."""
@@ -197,6 +205,7 @@ class Daemon:
         epoch = time.time_ns()
         wall_offset_ns = 0 if self.lockstep else epoch - time.monotonic_ns()
         create_ring(self.run_dir.samples, SAMPLE, RING_CAPACITY, epoch=epoch, wall_offset_ns=wall_offset_ns)
+        create_ring(self.run_dir.inputs, INPUT, INPUT_CAPACITY, epoch=epoch, wall_offset_ns=wall_offset_ns)
         create_records(self.run_dir.mailbox, MAILBOX)
         if self.lockstep:
             from controller.clock import (
@@ -217,6 +226,7 @@ class Daemon:
         self._law = map_records(self.run_dir.law_state, SHARED)
         self._ring = open_ring(self.run_dir.samples, SAMPLE)
         self._progress = (-1, time.monotonic())
+        self._black_box.open(self.run_dir.read_descriptor())
 
     def _declare_children(self, arm: ArmDescription) -> None:
         path, lockstep = str(self.run_dir.path), ["--lockstep"] if self.lockstep else []
@@ -327,11 +337,13 @@ class Daemon:
         write_atomically(self.run_dir.descriptor, msgspec.json.encode(descriptor))
 
     def _look_after(self) -> None:
+        self._black_box.look()
         for child in self._children.values():
             if child.process is None or child.process.poll() is None:
                 continue
             if child.name in VITAL:
                 failure = self._obituary(child, "ended by itself")
+                self._note_death(child)
                 if child.name == "core" and not self.lockstep:
                     # That the watchdog stops the arm, and when, is worth having on record: the others go on until then.
                     self._stop.wait(self.config.driver.watchdog + AFTERMATH)
@@ -339,10 +351,18 @@ class Daemon:
                     "\nThe motor controllers' watchdog has stopped the arm. Start the daemon again: `trocar up`."
                 )
                 return
+            self._note_death(child)
             self._restart(child)
 
         if self._is_stalled():
             self.failure = self._explain_stall()
+
+    def _note_death(self, child: _Child) -> None:
+        remedy = "Nothing to do: it was started again, and the arm was not touched. See its log if it happens again."
+        if child.name in VITAL:
+            remedy = "Find out what ended it: its log, or `dmesg` where memory was short; then `trocar up` again."
+        died = Trigger(f"{child.name.upper()}_DIED", text=self._obituary(child, "ended by itself"), remedy=remedy)
+        self._black_box.note(died)
 
     def _is_stalled(self) -> bool:
         """Return whether the core should run and has brought no sample for too long."""
@@ -361,6 +381,7 @@ class Daemon:
         core = self._children["core"].process
         assert core is not None
         core.kill()
+        self._black_box.note(Trigger(Code.CORE_STALLED.name, int(Code.CORE_STALLED)))
         entry = CATALOGUE[Code.CORE_STALLED]
         where = f" It is inside the control law {self.config.law.name!r}." if self._law["inside"][0] else ""
         return (
@@ -422,6 +443,10 @@ class Daemon:
                 process.kill()
                 process.wait()
             child.process = None
+
+
+def _say(line: str) -> None:
+    print(f"trocar: {line}", file=sys.stderr, flush=True)
 
 
 def _version() -> str:

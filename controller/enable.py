@@ -78,6 +78,7 @@ def begin_enabling(core: Array) -> None:
     c = core[0]
     c.proved = 0
     c.silent = 0
+    c.rereference = 0
     c.step = _ST_CLEARING
 
 

@@ -4,6 +4,7 @@ from controller.catalogue import CATALOGUE, Code
 
 __all__ = [
     "ArmFault",
+    "BlackBoxError",
     "CommandRefused",
     "CommandTimeout",
     "ConfigError",
@@ -29,6 +30,10 @@ class ConfigError(ControllerError, ValueError):
 
 class LawError(ControllerError, ValueError):
     """A control law, or a parameter of one, that cannot be used."""
+
+
+class BlackBoxError(ControllerError):
+    """A black box that cannot be saved or shown."""
 
 
 class DaemonError(ControllerError):

@@ -12,6 +12,7 @@ from numba.core import types
 from controller.clock import GRANT, GRANT_DONE, LOCKSTEP, await_change, tell_change
 from controller.commands import (
     Arguments,
+    Client,
     JointEffort,
     JointGoal,
     JointVelocity,
@@ -22,6 +23,7 @@ from controller.commands import (
     Twist,
     Wrench,
 )
+from controller.inputs import InputLog
 from controller.mailbox import CAPACITY, MAILBOX, MESSAGE, Frame, Group, Operation
 from controller.outcomes import Outcomes
 from controller.run_dir import GATEWAY_SLOT
@@ -152,6 +154,7 @@ class CoreLink:
         ring: The samples.
         mailbox: Shape (1,), dtype MAILBOX.
         lockstep: Shape (1,), dtype LOCKSTEP; None in real time.
+        inputs: Takes down every command; None: nobody does.
 
     Attributes:
         outcomes: What became of the commands.
@@ -160,7 +163,13 @@ class CoreLink:
         refused: Commands that nobody waits for, refused in the samples of the last `drain`: (sender, code, id).
     """
 
-    def __init__(self, ring: Ring, mailbox: np.ndarray[Any, Any], lockstep: np.ndarray[Any, Any] | None = None) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        mailbox: np.ndarray[Any, Any],
+        lockstep: np.ndarray[Any, Any] | None = None,
+        inputs: InputLog | None = None,
+    ) -> None:
         prepare(_advance_head, _advance_grant, await_grant)
         self.outcomes = Outcomes()
         self.newest: np.ndarray[Any, Any] | None = None
@@ -168,6 +177,7 @@ class CoreLink:
         self.refused: list[tuple[bytes, int, int]] = []
         self.lockstep = lockstep
         self._mailbox = mailbox
+        self._inputs = inputs
         self._message = np.zeros(1, MESSAGE)
         self._unattended: dict[int, bytes] = {}
         self._reader = RingReader(ring, GATEWAY_SLOT, oldest=True)
@@ -231,6 +241,7 @@ class CoreLink:
         sent_ns: int = 0,
         sender: bytes | None = None,
         parameters: list[float] | None = None,
+        client: Client | None = None,
     ) -> int:
         """Send a command to the core and return its id, or 0 when the mailbox is full.
 
@@ -240,10 +251,14 @@ class CoreLink:
             sent_ns: The client's stamp.
             parameters: Of LawParameters, the vector (`controller.laws.parameters.pack`).
             sender: Given where nobody waits for the outcome: it is not remembered, and `refused` names the sender.
+            client: Whose command it is, for the record.
         """
         message = self._message
         write_message(message, operation, args, sent_ns=sent_ns, parameters=parameters)
         command = post(self._mailbox, message)
+        if command and self._inputs is not None:
+            name, pid = (client.name, client.pid) if client else ("", 0)
+            self._inputs.note(message, self.newest, name, pid)
         if command and sender is not None:
             self._unattended[command] = sender
         return command

@@ -40,6 +40,7 @@ from controller.commands import (
 from controller.config import Config
 from controller.errors import ControllerError, LawError
 from controller.exchange import CoreLink, await_grant
+from controller.inputs import INPUT, InputLog
 from controller.laws.parameters import pack
 from controller.laws.report import law_parameters
 from controller.lease import Lease
@@ -100,6 +101,7 @@ class Gateway:
         self.counters = {"requests": 0, "malformed": 0, "refused": 0}
         self._run_dir = run_dir
         self._config = config
+        self._arm = load_arm(config.arm.description)
         self._epoch = epoch
         self._telemetry = telemetry
         self._now = now
@@ -109,7 +111,9 @@ class Gateway:
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Request)
         lockstep = map_records(run_dir.lockstep, LOCKSTEP) if run_dir.lockstep.exists() else None
-        self.link = CoreLink(open_ring(run_dir.samples, SAMPLE), map_records(run_dir.mailbox, MAILBOX), lockstep)
+        inputs = InputLog(open_ring(run_dir.inputs, INPUT), lockstep=lockstep is not None)
+        samples, mailbox = open_ring(run_dir.samples, SAMPLE), map_records(run_dir.mailbox, MAILBOX)
+        self.link = CoreLink(samples, mailbox, lockstep, inputs)
         self._router: zmq.Socket[bytes] = (context or zmq.Context.instance()).socket(zmq.ROUTER)
         self._router.linger = 0
         self._router.maxmsgsize = MAX_REQUEST
@@ -255,7 +259,9 @@ class Gateway:
                 return
             args = msgspec.structs.replace(args, timeout=timeout or longest)
         sender = None if request.reply else identity
-        command = self.link.post(operation, args, sent_ns=request.sent_ns, sender=sender, parameters=parameters)
+        command = self.link.post(
+            operation, args, sent_ns=request.sent_ns, sender=sender, parameters=parameters, client=request.client
+        )
         if not command:
             self._refuse(identity, request, refusal(Code.MAILBOX_FULL))
         elif request.reply:
@@ -272,14 +278,14 @@ class Gateway:
         return False
 
     def _stop(self, identity: bytes, request: Request) -> None:
-        hold = self.link.post(Operation.HOLD, Empty(), sent_ns=request.sent_ns)
+        hold = self.link.post(Operation.HOLD, Empty(), sent_ns=request.sent_ns, client=request.client)
         if not hold:
             self._refuse(identity, request, refusal(Code.MAILBOX_FULL))
             return
         self._wait(
             identity,
             request,
-            Stopping(hold, until_time=self._now() + STOP_TIME, sent_ns=request.sent_ns),
+            Stopping(hold, until_time=self._now() + STOP_TIME, sent_ns=request.sent_ns, client=request.client),
         )
 
     def _waiting(self, wait: Wait) -> Waiting:
@@ -344,7 +350,9 @@ class Gateway:
         if holder is not None:
             lease = Holder(name=holder.name, pid=holder.pid, user=holder.user, silent=now - self.lease.heard)
         counters = self.counters | {"samples_lost": self.link.samples_lost}
-        return make_status(self._run_dir, self._config, self.link, epoch=self._epoch, lease=lease, counters=counters)
+        return make_status(
+            self._run_dir, self._config, self._arm, self.link, epoch=self._epoch, lease=lease, counters=counters
+        )
 
 
 def make_publisher(run_dir: RunDir, config: Config, *, lockstep: bool) -> Publisher:

@@ -17,11 +17,13 @@ from drivers.driver import FEEDBACK, LINK, Mode, Status
 from kinematics.compiled import Array, array_of, kernel
 from telemetry.sample import SAMPLE, OperatingState
 
-__all__ = ["inspect", "inspect_line"]
+__all__ = ["inspect", "inspect_line", "while_enabling"]
 
 _OK, _LINK_ERROR, _POWER_LOST = int(Code.OK), int(Code.LINK_ERROR), int(Code.POWER_LOST)
 _RESIDUAL, _VELOCITY = int(Code.MOTION_RESIDUAL), int(Code.VELOCITY_LIMIT)
 _JUMP, _SIGN = int(Code.ENCODER_JUMP), int(Code.ENCODER_SIGN)
+_FOLLOWING, _SLIPS = int(Code.FOLLOWING_ERROR), int(Code.BRAKE_SLIPS)
+_POWERING_BRAKED, _TESTING_BRAKES = int(Activity.POWERING_BRAKED), int(Activity.TESTING_BRAKES)
 _PEDAL_RELEASED, _TOOL_CHANGED = int(Code.PEDAL_RELEASED), int(Code.TOOL_CHANGED)
 _CLEARING, _PROVING = int(Activity.CLEARING), int(Activity.PROVING_WATCHDOG)
 _POWERING, _SIGNS = int(Activity.POWERING), int(Activity.TESTING_SIGNS)
@@ -34,7 +36,7 @@ _SAMPLE, _FEEDBACK, _i8 = array_of(SAMPLE), array_of(FEEDBACK), types.int64
 
 @kernel(_i8(_i8, _i8, _CORE, _GUARD))
 def _worse(found: int, code: int, core: Array, guard: Array) -> int:
-    """Return the code with the stronger reaction, the first of equals; remember what the other one speaks of, if taken."""
+    """Return the code with the stronger reaction, the first of equals; remember what it speaks of."""
     if code == _OK or (found != _OK and REACTIONS[code] <= REACTIONS[found]):
         return found
     g = guard[0]
@@ -42,11 +44,24 @@ def _worse(found: int, code: int, core: Array, guard: Array) -> int:
     return code
 
 
+@kernel(_i8(_CORE, _i8))
+def while_enabling(core: Array, code: int) -> int:
+    """Return what a joint that moves means while the arm is being enabled: what the step in hand is to find."""
+    activity = core[0].activity
+    if code != _RESIDUAL and code != _VELOCITY and code != _JUMP and code != _FOLLOWING:
+        return code
+    if activity == _POWERING or activity == _SIGNS:
+        return _SIGN  # the joint servo drives a joint away from where it holds it
+    if activity == _POWERING_BRAKED or activity == _TESTING_BRAKES:
+        return _SLIPS
+    return code
+
+
 @kernel(_i8(_CORE, _GUARD, _LINK, _FEEDBACK, _i8))
 def inspect_line(core: Array, guard: Array, link: Array, feedback: Array, skipped: int) -> int:
     """Return the code of what is wrong with time, line or encoders, or 0; first of all, before anybody uses a reading.
 
-    Readings that must not be used are replaced. `core.lost` becomes the line's own code: without it no power is asked for.
+    Readings that must not be used are replaced. `core.lost` becomes the line's own code.
 
     Args:
         core: CORE, (1,); its `age` is this cycle's, its `axis`, `value` and `bound` are filled in.
@@ -110,9 +125,7 @@ def inspect(core: Array, guard: Array, motion: Array, sample: Array, feedback: A
     found = _worse(
         found, check_residual(guard, motion[0].q, s.measured_position, int(settled and not c.free)), core, guard
     )
-    opening = c.activity == _POWERING or c.activity == _SIGNS
-    if opening and (found == _RESIDUAL or found == _VELOCITY or found == _JUMP):
-        found = _SIGN  # the joint servo drives a joint away from where it holds it
+    found = while_enabling(core, found)
     if powered and c.is_homed:
         found = _worse(found, check_remote_center(guard, s.remote_center_distance), core, guard)
     return int(found)

@@ -19,6 +19,8 @@ from controller.activity import (
 )
 from controller.catalogue import Code
 from controller.enable import begin_enabling
+from controller.guard.records import GUARD
+from controller.guard.tip import wall_distance
 from controller.mailbox import IS_CARTESIAN, MESSAGE, QUANTITY, VERB, Group, Operation, Quantity, Verb
 from controller.motion.path import PATH
 from controller.motion.setpoint import MOTION, hold_here, is_moving, set_speed_ratio
@@ -48,7 +50,8 @@ _OP_RESUME, _OP_HOME, _OP_UNHOME = int(Operation.RESUME), int(Operation.HOME), i
 _OP_REMOTE_CENTER, _NO_FAMILY = int(Operation.SET_REMOTE_CENTER), int(Family.NONE)
 _OP_HOLD, _OP_FREE, _OP_SPEED = int(Operation.HOLD), int(Operation.FREE), int(Operation.SPEED_RATIO)
 _NO_VERB, _MOVE, _JAW = int(Verb.NONE), int(Verb.MOVE), int(Group.JAW)
-_POSITION, _STREAM_JUMP = int(Quantity.POSITION), int(Code.STREAM_JUMP)
+_POSITION, _RELATIVE = int(Quantity.POSITION), int(Quantity.RELATIVE)
+_STREAM_JUMP, _IN_KEEP_OUT = int(Code.STREAM_JUMP), int(Code.IN_KEEP_OUT)
 _OK, _NOT_ENABLED, _NOT_HOMED = int(Code.OK), int(Code.NOT_ENABLED), int(Code.NOT_HOMED)
 _C_PAUSED, _IN_FAULT, _BUSY = int(Code.PAUSED), int(Code.IN_FAULT), int(Code.BUSY)
 _ESTOP_PRESSED, _UNKNOWN = int(Code.ESTOP_PRESSED), int(Code.UNKNOWN_OPERATION)
@@ -64,6 +67,7 @@ FIRST_TURN = 1e-3  # rad that it may turn it
 
 _CORE, _MOTION, _PATH, _ARM = array_of(CORE), array_of(MOTION), array_of(PATH), array_of(ARM)
 _SAMPLE, _FEEDBACK, _MESSAGE = array_of(SAMPLE), array_of(FEEDBACK), array_of(MESSAGE)
+_GUARD = array_of(GUARD)
 _F8_2D, _POSES, _i8 = types.float64[:, ::1], types.float64[:, :, ::1], types.int64
 _START, _WALK = types.FunctionType(START), types.FunctionType(WALK)
 _FORWARD, _INVERSE = types.FunctionType(FORWARD), types.FunctionType(INVERSE)
@@ -114,6 +118,38 @@ def _begins_here(motion: Array, arm: Array, forward: Part, message: Array, scrat
             trace += goal[i, k] * T[i, k]
     # trace = 1 + 2 cos(angle); written so that a NaN is elsewhere
     return int(square <= FIRST_STEP * FIRST_STEP and trace >= 1.0 + 2.0 * np.cos(FIRST_TURN))
+
+
+@kernel(_i8(_MOTION, _ARM, _FORWARD, _MESSAGE, _F8_2D, _POSES, _GUARD))
+def _goes_out(
+    motion: Array, arm: Array, forward: Part, message: Array, scratch: Array, poses: Array, guard: Array
+) -> int:
+    """Return 1 where the goal of a move, or a point on its way, is where the tip must not be.
+
+    What lies between is left to the guard, which sees every step.
+    """
+    msg = message[0]
+    quantity = QUANTITY[msg.operation]
+    if guard[0].n_volumes == 0 or (quantity != _POSITION and quantity != _RELATIVE):
+        return 0
+    q, point, T = scratch[0], scratch[1], poses[0]
+    if not IS_CARTESIAN[msg.operation]:
+        for i in range(MAX_AXES):
+            q[i] = motion[0].q[i]
+        for i in range(min(msg.n_axes, arm[0].n_joints)):
+            q[i] = msg.vector[i] if quantity == _POSITION else q[i] + msg.vector[i]
+        forward(arm, q, T)
+        for k in range(3):
+            point[k] = T[k, 3]
+        return int(wall_distance(guard, point) < 0.0)
+    if quantity == _RELATIVE:
+        return 0
+    for n in range(msg.n_via + 1):
+        for k in range(3):
+            point[k] = msg.via[n, k, 3] if n < msg.n_via else msg.pose[k, 3]
+        if wall_distance(guard, point) < 0.0:
+            return 1
+    return 0
 
 
 @kernel(types.void(_CORE, _MOTION, _ARM, _i8, _i8))
@@ -268,6 +304,7 @@ def _take_state_command(
         _i8,
         _F8_2D,
         _POSES,
+        _GUARD,
     )
 )
 def take_command(
@@ -286,6 +323,7 @@ def take_command(
     lost: int,
     scratch: Array,
     poses: Array,
+    guard: Array,
 ) -> int:
     """Begin what a message asks; return 0, or the code of its refusal (nothing has changed then).
 
@@ -305,6 +343,7 @@ def take_command(
         lost: The code of what is wrong with the feedback, or 0.
         scratch: setpoint.SCRATCH.
         poses: Working memory, (3, 4, 4).
+        guard: GUARD, (1,): where the tip may be.
     """
     c = core[0]
     msg = message[0]
@@ -323,12 +362,13 @@ def take_command(
     streams = verb != _MOVE and msg.group != _JAW
     if streams and c.rereference and not _begins_here(motion, arm, forward, message, scratch, poses):
         return _STREAM_JUMP
+    if verb == _MOVE and msg.group != _JAW and _goes_out(motion, arm, forward, message, scratch, poses, guard):
+        return _IN_KEEP_OUT
     code = start(motion, path, arm, forward, inverse, walk, message, next_message, sample[0].t_ns, scratch, poses)
     if code != _OK:
         return int(code)
     c.free = 0
-    if streams:
-        c.rereference = 0
+    c.rereference = 0
     activity = _MOVING if verb == _MOVE else _STREAMING
     if msg.group == _JAW:
         begin_jaw(core, activity, command_id)

@@ -24,6 +24,9 @@ class Finish(NamedTuple):
     code: int  # catalogue code of the fault, or else the event, of that cycle
     sequence: int
     state: int
+    axis: int = -1  # which one the code speaks of
+    value: float = 0.0  # what was measured
+    bound: float = 0.0  # what was allowed
 
 
 class Outcomes:
@@ -54,7 +57,13 @@ class Outcomes:
             if finished:
                 code = int(sample["fault"]) or int(sample["event"])
                 self._finishes[finished] = Finish(
-                    int(sample["finished_status"]), code, int(sample["sequence"]), int(sample["state"])
+                    int(sample["finished_status"]),
+                    code,
+                    int(sample["sequence"]),
+                    int(sample["state"]),
+                    int(sample["fault_axis"]),
+                    float(sample["fault_value"]),
+                    float(sample["fault_bound"]),
                 )
         while len(self._verdicts) > self._keep:
             self.forgotten = max(self.forgotten, self._verdicts.popitem(last=False)[0])

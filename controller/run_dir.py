@@ -80,6 +80,8 @@ class RunDir:
         self.config = self.path / "config.json"
         self.samples = self.path / "samples"
         self.mailbox = self.path / "mailbox"
+        self.inputs = self.path / "inputs"
+        self.black_box = self.path / "black_box.json"
         self.lockstep = self.path / "lockstep"
         self.port = self.path / "port"
         self.rig = self.path / "rig.json"

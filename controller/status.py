@@ -10,15 +10,24 @@ import numpy as np
 from controller.commands import Holder, Status, explain
 from controller.config import Config
 from controller.exchange import CoreLink
+from controller.figures import figures_of
 from controller.laws.report import read_law
 from controller.run_dir import RunDir
+from kinematics.description import ArmDescription
 from telemetry.sample import SAMPLE
 
 __all__ = ["make_status"]
 
 
 def make_status(
-    run_dir: RunDir, config: Config, link: CoreLink, *, epoch: int, lease: Holder | None, counters: dict[str, int]
+    run_dir: RunDir,
+    config: Config,
+    arm: ArmDescription,
+    link: CoreLink,
+    *,
+    epoch: int,
+    lease: Holder | None,
+    counters: dict[str, int],
 ) -> Status:
     """Return the daemon's state, for people; before the first sample its numbers are zero."""
     newest = link.newest
@@ -39,7 +48,7 @@ def make_status(
         mode=int(sample["mode"]),
         motion_id=int(sample["motion_id"]),
         device_status=int(sample["device_status"]),
-        fault=explain(fault) if fault else None,
+        fault=explain(fault, figures_of(sample, fault, arm.axis_names, arm.axis_types)) if fault else None,
         lease=lease,
         settings={
             "watchdog": config.driver.watchdog,
@@ -54,6 +63,7 @@ def make_status(
         frames_bad=int(sample["frames_bad"]),
         counters=counters,
         law=read_law(run_dir),
+        black_box=_read_json(run_dir.black_box),
     )
 
 

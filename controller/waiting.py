@@ -7,7 +7,7 @@ for, an advance for its end. So a script written for real time runs unchanged.
 from typing import Any, NamedTuple, Protocol
 
 from controller.catalogue import Code
-from controller.commands import Accepted, Empty, Outcome, Refusal, explain
+from controller.commands import Accepted, Client, Empty, Outcome, Refusal, explain
 from controller.exchange import CoreLink
 from controller.mailbox import Operation
 from telemetry.sample import MotionStatus
@@ -96,6 +96,9 @@ class Waiting:
                     code=finish.code,
                     sequence=finish.sequence,
                     state=finish.state,
+                    axis=finish.axis,
+                    value=finish.value,
+                    bound=finish.bound,
                 )
             verdict = link.outcomes.verdict(self.command)
             if verdict is not None and verdict.code:
@@ -168,12 +171,14 @@ class Stopping:
         hold: The id of the hold that has been sent.
         until_time: When the disable is sent at the latest; the gateway's clock.
         sent_ns: The client's stamp.
+        client: Who asked for it.
     """
 
-    def __init__(self, hold: int, *, until_time: float, sent_ns: int) -> None:
+    def __init__(self, hold: int, *, until_time: float, sent_ns: int, client: Client | None = None) -> None:
         self._hold = hold
         self._until_time = until_time
         self._sent_ns = sent_ns
+        self._client = client
         self._disable = 0
 
     def answer(self, link: CoreLink, now: float, states: int) -> Accepted | Refusal | None:
@@ -183,7 +188,9 @@ class Stopping:
             refused = verdict is not None and verdict.code != 0
             if not (refused or link.outcomes.finish(self._hold) is not None or now >= self._until_time):
                 return None
-            self._disable = link.post(Operation.DISABLE, Empty(), sent_ns=self._sent_ns)  # 0: full, tried again
+            self._disable = link.post(  # 0: full, tried again
+                Operation.DISABLE, Empty(), sent_ns=self._sent_ns, client=self._client
+            )
             return None
         return Commanding(self._disable).answer(link, now, states)
 

@@ -3,7 +3,8 @@
 One COMMAND a cycle carries all axes; its FEEDBACK echoes the command's sequence number. Feedback counts as fresh only
 when it answers a newer command than the feedback before it and was sampled later: whatever comes late, twice, or from
 another session is dropped and counted, never taken for the present. Each command carries a tag that only who has the
-device's key can make, so that nothing between this program and the device can change one unnoticed.
+device's key can make, and only for this session, so that nothing between this program and the device can change or
+repeat one unnoticed.
 """
 
 import os
@@ -31,7 +32,7 @@ from drivers.driver import (
     Mode,
 )
 from drivers.serial_port import SerialPortError, close_port, open_port, read_bytes, write_bytes
-from firmware_bridge.frame import HEADER, make_frame, parse_frame, seal_tagged
+from firmware_bridge.frame import HEADER, make_frame, parse_frame, seal, seal_tagged
 from firmware_bridge.messages import (
     PROTOCOL_HASH,
     REFUSED_AUTHENTICATION,
@@ -40,6 +41,7 @@ from firmware_bridge.messages import (
     configure_field,
     field_offset,
     message_dtype,
+    session_of,
     wire_size,
 )
 from firmware_bridge.siphash import KEY_SIZE, key_words
@@ -53,7 +55,9 @@ TAKEN = 1  # sequence that the newest feedback taken answers
 TAKEN_TIME_US = 2  # and its device time
 BROKEN_OFF = 3  # 1: a part of a frame is out; end it before the next
 KEY = 4  # and 5: the key's two words
+SESSION = 6  # number of the session
 
+HANDSHAKES = 3  # with a wrong tag, before it is the key that is wrong
 REPLIES_MAX = 2  # in a cycle: the due one, and one that comes late
 
 
@@ -111,7 +115,8 @@ def transmit(link: np.ndarray[Any, Any], command: np.ndarray[Any, Any]) -> int:
     lead = link[0].device_i8[BROKEN_OFF]
     link[0].tx[0] = 0
     key0, key1 = np.uint64(link[0].device_i8[KEY]), np.uint64(link[0].device_i8[KEY + 1])
-    count = lead + seal_tagged(TYPE_COMMAND, frame, length, key0, key1, link[0].tx[lead:])
+    session = np.uint64(link[0].device_i8[SESSION])
+    count = lead + seal_tagged(TYPE_COMMAND, frame, length, key0, key1, session, link[0].tx[lead:])
     link[0].device_i8[SENT] = np.int64(command[0].sequence)
     result = write_bytes(link, count)
     link[0].device_i8[BROKEN_OFF] = 1 if result != 0 else 0
@@ -301,7 +306,8 @@ class BridgeDriver:
                 settings.
         """
         self.close()
-        prepare(seal_tagged, parse_frame, read_bytes, write_bytes, transmit)  # the device is not kept waiting
+        # The first time on a machine they are compiled, which takes longer than a device may take to answer.
+        prepare(seal, seal_tagged, parse_frame, read_bytes, write_bytes)
         self._port = open_port(self._path, self._baud)
         self._link[:] = np.zeros(1, dtype=LINK)
         self._link["fd"] = self._port.fd
@@ -336,13 +342,18 @@ class BridgeDriver:
     def _shake_hands(self) -> DeviceInfo:
         deadline = time.monotonic() + self._timeout
         configure = self._configure_payload()
+        unauthentic = 0
         while True:
             hello = self._ask("HELLO", np.uint32(PROTOCOL_HASH).tobytes(), "HELLO_REPLY", deadline)
             self._check_hello(hello)
+            self._link["device_i8"][0, SESSION] = np.uint64(session_of(hello)).view(np.int64)
             reply = self._ask("CONFIGURE", configure.tobytes(), "CONFIGURE_REPLY", deadline, self._key)
             refused = int(reply["refused_field"])
             if refused == 0:
                 break
+            unauthentic += refused == REFUSED_AUTHENTICATION
+            if refused == REFUSED_AUTHENTICATION and unauthentic < HANDSHAKES:
+                continue  # a HELLO that was sent twice has opened another session since the first one's answer
             if refused == REFUSED_AUTHENTICATION:
                 raise DriverError(
                     f"the device at {self._path} has another key than driver.key_file gives: name the file with the "
@@ -417,7 +428,8 @@ class BridgeDriver:
 
     def _ask(self, message: str, payload: bytes, reply: str, deadline: float, key: bytes | None = None) -> np.void:
         """Return the record that answers a message; the message is repeated until the deadline."""
-        wire = np.frombuffer(make_frame(MessageType[message], payload, key), dtype=np.uint8)
+        session = int(self._link["device_i8"][0, SESSION].view(np.uint64))
+        wire = np.frombuffer(make_frame(MessageType[message], payload, key, session), dtype=np.uint8)
         reply_type, reply_dtype = int(MessageType[reply]), message_dtype(reply)
         patience = max(0.1, 3 * (wire.size + 64) * 10 / self._baud)  # s, before the message is sent again
         while time.monotonic() < deadline:

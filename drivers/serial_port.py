@@ -28,10 +28,12 @@ AWAIT_POLLS = 100  # of POLL_MS each: 10 s
 WRITE_POLLS = 2  # of 1 ms each, since poll counts in ms: a partial write costs about one period, not more
 POLLFD = 63  # where in the link's device_i8 the kernels keep their struct pollfd
 DISCARD_READS = 8  # of up to 8 KiB each: many times what a line carries in a cycle
+FIONREAD = termios.FIONREAD
 POLL_CALLS = 100_000  # a poll that returns at once for nothing (signals, hang-up) must not spin for ever
 
 _read: Any = types.ExternalFunction("read", types.intp(types.int32, types.intp, types.uintp))
 _write: Any = types.ExternalFunction("write", types.intp(types.int32, types.intp, types.uintp))
+_ioctl: Any = types.ExternalFunction("ioctl", types.int32(types.int32, types.uintp, types.intp))
 _poll: Any = types.ExternalFunction("poll", types.int32(types.intp, types.uintp, types.int32))
 _errno_location: Any = types.ExternalFunction("__errno_location", types.CPointer(types.int32)())  # type: ignore[attr-defined]
 
@@ -122,6 +124,19 @@ def _wait_for(fd: int, events: int, timeout_ms: int, pollfd: np.ndarray[Any, Any
     return int(_poll(pollfd.ctypes.data, np.uintp(1), np.int32(timeout_ms)))
 
 
+@kernel(types.int64(types.int64, types.int64[::1]))
+def _arrived(fd: int, scratch: np.ndarray[Any, Any]) -> int:
+    """Return how many bytes a read would give at once, or below 0: it failed.
+
+    A read of a terminal that has nothing waits for the kernel's worker that brings the bytes, even when it is told not
+    to block; and that worker, an ordinary thread, waits for others. Only for what is there is a read free of that.
+    """
+    scratch[0] = 0
+    if _ioctl(np.int32(fd), np.uintp(FIONREAD), scratch.ctypes.data) != 0:
+        return -1
+    return int(scratch[0] & 0x7FFFFFFF)
+
+
 @kernel(types.int64())
 def _errno() -> int:
     return int(carray(_errno_location(), (1,))[0])
@@ -162,6 +177,10 @@ def read_bytes(link: np.ndarray[Any, Any]) -> int:
             room = min(room, quota - appended)
         if wanted:  # nothing that comes after: the answer to the next command must be read in its own cycle
             room = min(room, link[0].await_bytes - np.int64(link[0].bytes_received))
+        if not wanted:
+            arrived = _arrived(link[0].fd, pollfd)
+            if arrived == 0:
+                break
         count = int(_read(np.int32(link[0].fd), rx.ctypes.data + link[0].rx_count, np.uintp(room)))
         if count > 0:
             link[0].bytes_received += np.uint64(count)

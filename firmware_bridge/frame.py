@@ -2,7 +2,7 @@
 
 A frame is `[type u8][flags u8 = 0][payload length u16][payload][CRC-32 of all before]`, stuffed with COBS so that it
 holds no zero byte, and ended by one zero byte. The firmware has the same in C (`firmware/core/frame.c`). Some payloads
-end with a tag, SipHash-2-4 of all that stands before it: header and payload.
+end with a tag: SipHash-2-4 of header, payload and the session's 64-bit number, as if that stood in the tag's place.
 
 Sources: S. Cheshire, M. Baker, "Consistent overhead byte stuffing", IEEE/ACM Transactions on Networking 7(2), 1999; the
 CRC is that of IEEE 802.3 and zlib (reflected polynomial 0xEDB88320).
@@ -157,8 +157,16 @@ def seal(type_: int, frame: np.ndarray[Any, Any], length: int, wire: np.ndarray[
     return count + 1
 
 
-@kernel(types.int64(types.int64, _BYTES, types.int64, types.uint64, types.uint64, _BYTES))
-def seal_tagged(type_: int, frame: np.ndarray[Any, Any], length: int, key0: Any, key1: Any, wire: Any) -> int:  # noqa: ANN401
+@kernel(types.int64(types.int64, _BYTES, types.int64, types.uint64, types.uint64, types.uint64, _BYTES))
+def seal_tagged(
+    type_: int,
+    frame: np.ndarray[Any, Any],
+    length: int,
+    key0: Any,  # noqa: ANN401
+    key1: Any,  # noqa: ANN401
+    session: Any,  # noqa: ANN401
+    wire: np.ndarray[Any, Any],
+) -> int:
     """Make a frame like `seal`, its payload followed by a tag.
 
     Args:
@@ -167,6 +175,7 @@ def seal_tagged(type_: int, frame: np.ndarray[Any, Any], length: int, key0: Any,
         length: Bytes of the payload, without the tag.
         key0: The key's first word; see `siphash.key_words`.
         key1: Its second one.
+        session: The number of the session.
         wire: Gets the stuffed frame and its delimiter.
     """
     frame[0] = type_
@@ -174,7 +183,9 @@ def seal_tagged(type_: int, frame: np.ndarray[Any, Any], length: int, key0: Any,
     frame[2] = length + TAG & 0xFF
     frame[3] = length + TAG >> 8
     end = HEADER + length
-    tag = siphash(frame, end, key0, key1)
+    for k in range(TAG):
+        frame[end + k] = session >> np.uint64(8 * k) & np.uint64(0xFF)
+    tag = siphash(frame, end + TAG, key0, key1)
     for k in range(TAG):
         frame[end + k] = tag >> np.uint64(8 * k) & np.uint64(0xFF)
     return seal(type_, frame, length + TAG, wire)
@@ -200,13 +211,14 @@ def parse_frame(wire: np.ndarray[Any, Any], start: int, count: int, frame: np.nd
     return end - HEADER
 
 
-def make_frame(type_: int, payload: bytes, key: bytes | None = None) -> bytes:
+def make_frame(type_: int, payload: bytes, key: bytes | None = None, session: int = 0) -> bytes:
     """Return the bytes of one frame on the wire, its delimiter included.
 
     Args:
         type_: The message's number.
         payload: Without a tag.
         key: Adds the tag that COMMAND and CONFIGURE need, siphash.KEY_SIZE bytes; all 0 for a device without a key.
+        session: Its number in HELLO_REPLY: see `messages.session_of`.
     """
     if len(payload) > 0xFFFF - TAG:
         raise ValueError(
@@ -218,5 +230,5 @@ def make_frame(type_: int, payload: bytes, key: bytes | None = None) -> bytes:
     if key is None:
         count = seal(type_, frame, len(payload), wire)
     else:
-        count = seal_tagged(type_, frame, len(payload), *key_words(key), wire)
+        count = seal_tagged(type_, frame, len(payload), *key_words(key), np.uint64(session), wire)
     return wire[:count].tobytes()

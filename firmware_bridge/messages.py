@@ -35,6 +35,7 @@ __all__ = [
     "field_offset",
     "message_dtype",
     "protocol_hash",
+    "session_of",
     "table",
     "wire_size",
 ]
@@ -186,6 +187,8 @@ MESSAGES: tuple[Message, ...] = (
             Field("serial_number", "u32", "", "of the device"),
             Field("max_axes", "u32", "", "axes that the device can drive"),
             Field("servo_rate_hz", "u32", "Hz", "of the joint servo"),
+            Field("session_low", "u32", "", "number of the session that HELLO opened: tags are of this one only"),
+            Field("session_high", "u32", "", "high half: the number of the power-up"),
             Field("arm", "u32", "", "CRC-32 of the name of the arm that the device was set up for; 0: any"),
             Field("tool", "u16", "", "identity of the instrument; 0: none"),
             Field("has_key", "u8", "", "1: a key was put into the device"),
@@ -289,6 +292,11 @@ def arm_hash(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
+def session_of(hello_reply: np.void) -> int:
+    """Return the 64-bit number of the session that a HELLO_REPLY speaks of."""
+    return int(hello_reply["session_high"]) << 32 | int(hello_reply["session_low"])
+
+
 def configure_field(number: int) -> str:
     """Return the name of the CONFIGURE field that CONFIGURE_REPLY refused, or why the whole was refused."""
     if number == REFUSED_AUTHENTICATION:
@@ -304,7 +312,7 @@ def configure_field(number: int) -> str:
 
 def protocol_hash() -> int:
     """Return 32 bits that change with any change of the protocol: names, numbers, types, units, order, framing."""
-    text = [f"cobs crc32 siphash24 type:u8 flags:u8 length:u16; axes {MAX_AXES}; tick {TICK_US}"]
+    text = [f"cobs crc32 siphash24(frame, session) type:u8 flags:u8 length:u16; axes {MAX_AXES}; tick {TICK_US}"]
     text += [
         f"{m.name}={m.number:d}:{[tuple(f[:3]) for f in m.head]}{[tuple(f[:3]) for f in m.axis]}{m.has_tag}"
         for m in MESSAGES
@@ -381,7 +389,8 @@ def table() -> str:
                 offset = f"{first + field_offset(axis, field.name)} + {axis.itemsize} i"
                 rows.append((offset, f"`{field.name}` of axis i", field))
         if message.has_tag:
-            rows.append(("end", "`tag`", Field("tag", "u64", "", "SipHash-2-4 of the frame's bytes before it")))
+            meaning = "SipHash-2-4 of the frame's bytes before it and the session's number"
+            rows.append(("end", "`tag`", Field("tag", "u64", "", meaning)))
         out += [
             f"| {offset} | {name} | {field.type} | {field.unit} | {field.meaning} |" for offset, name, field in rows
         ]

@@ -52,6 +52,7 @@ BUILD_TIMEOUT = 300.0  # s; the first build with ziglang also builds its C libra
 BOARD = np.dtype(
     [
         ("serial_number", "u4"),
+        ("boot", "u4"),  # another one at each power-up
         ("arm", "u4"),  # hash of the arm that it was set up for; 0: any
         ("key", "u1", (KEY_SIZE,)),  # all 0: no key
         ("current_rating", "f4", (MAX_AXES,)),  # A, of the amplifiers; 0: not limited
@@ -231,6 +232,7 @@ def new_firmware(
     key: bytes = bytes(KEY_SIZE),
     current_rating: Sequence[float] | None = None,
     temperature_max: float = 0.0,
+    boot: int = 0,
     tool: int = 0,
 ) -> np.ndarray[Any, Any]:
     """Return the memory of a firmware that was just powered up; its address is `.ctypes.data`.
@@ -241,6 +243,7 @@ def new_firmware(
         key: Authenticates the host's messages, KEY_SIZE bytes; all 0: no key.
         current_rating: A, of the first axes' amplifiers; 0 or not given: not limited.
         temperature_max: Degrees Celsius, of the motors; 0: the firmware's own 80.
+        boot: Number of this power-up: sessions of different ones have nothing in common.
         tool: Identity of the instrument that it finds; the first tick's inputs say it again. Where time stands still
             until the host has opened its session, nothing else would have told the device.
 
@@ -253,7 +256,8 @@ def new_firmware(
     if rating.ndim != 1 or rating.size > MAX_AXES:
         raise ValueError(f"current_rating has the shape {rating.shape}: a board has one for each of {MAX_AXES} axes")
     board = np.zeros(1, dtype=BOARD)
-    board["serial_number"], board["arm"], board["temperature_max"] = serial_number, arm, temperature_max
+    board["serial_number"], board["arm"], board["boot"] = serial_number, arm, boot
+    board["temperature_max"] = temperature_max
     board["key"] = np.frombuffer(key, dtype=np.uint8)
     board["current_rating"][0, : rating.size] = rating
     library = load()

@@ -54,7 +54,9 @@ def _choose(pattern: str) -> "list[Scenario]":
 
 @app.command("run")
 def run(
-    pattern: Annotated[str, typer.Argument(help="Which: a name, a pattern as 'encoder*', a hazard as H4, or a file.")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(help="Which: a name, a pattern as 'encoder*', a hazard as H4, or a file.")
+    ] = "*",
     phases: Annotated[int, typer.Option(min=1, help="Runs of each scenario, each at a phase of its own.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="What phases, parameters and noise are drawn from.")] = 1,
     jobs: Annotated[int, typer.Option(min=0, help="Processes at a time; 0: as many as there are CPUs.")] = 0,
@@ -99,8 +101,8 @@ def run(
         undetected, late = (sum(result.count(name) for result in results) for name in ("undetected", "late"))
         good = sum(result.is_good for result in results)
         console.print(
-            f"{good} of {len(results)} scenarios as they must be; {runs} runs in {seconds:.0f} s, {undetected} undetected, "
-            f"{late} late (seed {seed})",
+            f"{good} of {len(results)} scenarios as they must be; {runs} runs in {seconds:.0f} s, "
+            f"{undetected} undetected, {late} late (seed {seed})",
             highlight=False,
         )
     if not all(result.is_good for result in results):
@@ -114,7 +116,9 @@ def _run_shown(work, scenarios, *, phases, seed, jobs):  # type: ignore[no-untyp
 
     columns = (TextColumn("{task.description:32.32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal, auto_refresh=False) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, auto_refresh=False
+    ) as bar:
         total = sum(1 if scenario.setup.state == "refused" else phases for scenario in scenarios)
         task = bar.add_task("starting", total=total)
 
@@ -126,18 +130,21 @@ def _run_shown(work, scenarios, *, phases, seed, jobs):  # type: ignore[no-untyp
 
 
 def _write_html(path: Path, results: "list[ScenarioResult]", *, phases: int, seed: int, seconds: float) -> None:
+    from hil.scenario import make_config
     from hil.scenario_html import make_html
     from hil.scenario_run import run_once
     from kinematics.description import load_arm
 
     traces: dict[str, Trace] = {}
+    names = {}
     for result in results:
         worst = result.worst
         if worst is not None:
             _, trace = run_once(result.scenario, seed, worst.index)
             if trace is not None:
                 traces[result.scenario.name] = trace
-    names = load_arm("psm_classic").axis_names
+                arm = load_arm(make_config(result.scenario).arm.description)
+                names[result.scenario.name] = arm.axis_names
     path.write_text(
         make_html(results, traces, phases=phases, seed=seed, seconds=seconds, axis_names=names), encoding="utf-8"
     )
@@ -226,3 +233,45 @@ def inject(
     names = ", ".join(str(fault.name).lower() for fault in active) or "none"
     when = "" if at is None else f" from {at:.6f} s on"
     typer.echo(f"faults of {run_dir.arm}{when}: {names} (the arm's time is {injected.time:.3f} s)")
+
+
+@app.command("soak")
+def soak(
+    hours: Annotated[float, typer.Option(min=0.001, help="Simulated hours.")] = 1.0,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes at a time; 0: as many as there are CPUs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="What motions and noise are drawn from.")] = 1,
+    config: Annotated[str, typer.Option(help="A daemon's configuration with a [rig].")] = "psm_emulated_strict",
+    as_json: JsonOption = False,
+) -> None:
+    """Move fast for hours, with noise and a bad line, and count what stops the arm without cause: nothing may."""
+    import os
+
+    import msgspec
+
+    from hil.soak import SoakResult
+    from hil.soak import soak as work
+
+    shows = sys.stderr.isatty()
+
+    def progress(so_far: SoakResult) -> None:
+        if shows:
+            typer.echo(f"\r{so_far.hours:.2f} of {hours:g} h, {len(so_far.stops)} stops", nl=False, err=True)
+
+    result = work(hours, seed=seed, jobs=jobs or len(os.sched_getaffinity(0)), config=config, progress=progress)
+    if shows:
+        typer.echo("", err=True)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
+    else:
+        for stop in result.stops:
+            print(
+                f"stopped by {stop.code} (axis {stop.axis}: {stop.value:.6g}, allowed {stop.bound:.6g}) "
+                f"after {stop.t:.3f} s of seed {stop.seed}: {stop.motion}"
+            )
+        print(
+            f"{result.hours:.2f} simulated hours, {result.motions} motions, {result.frames_lost} frames lost, "
+            f"{result.bits_flipped} bits flipped, {len(result.stops)} stops; {result.seconds:.0f} s, "
+            f"{result.hours * 3600.0 / max(result.seconds, 1e-9):.1f} times real time"
+        )
+    if result.stops:
+        raise typer.Exit(1)

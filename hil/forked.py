@@ -8,10 +8,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["ChildDied", "Forked", "in_child"]
+__all__ = ["ChildError", "Forked", "in_child"]
 
 
-class ChildDied(RuntimeError):
+class ChildError(RuntimeError):
     """A forked process ended without an answer, or with an exception; the message says how."""
 
 
@@ -46,7 +46,7 @@ class Forked:
         """Return what the work gave; waits for it.
 
         Raises:
-            ChildDied: It raised something, or the process was killed.
+            ChildError: It raised something, or the process was killed.
         """
         with os.fdopen(self.fd, "rb") as pipe:
             raw = pipe.read()
@@ -54,10 +54,10 @@ class Forked:
         if not raw:
             code = os.waitstatus_to_exitcode(status)
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            raise ChildDied(f"a forked process ended without an answer ({how})")
+            raise ChildError(f"a forked process ended without an answer ({how})")
         is_good, answer = pickle.loads(raw)
         if not is_good:
-            raise ChildDied(answer)
+            raise ChildError(answer)
         return answer
 
 

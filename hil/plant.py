@@ -47,9 +47,8 @@ ENCODER_FAULTS = np.uint64(
 TEMPERATURE_FAULTS = np.uint64(
     Fault.TEMPERATURE_SET | Fault.TEMPERATURE_RAMP | Fault.TEMPERATURE_FROZEN | Fault.TEMPERATURE_MISSING
 )
-SHAFT_LINK = (
-    4  # of arms whose mechanics keep a remote centre: their shaft turns with the fourth joint, about its z axis
-)
+SHAFT_LINK = 4  # where the mechanics keep a remote centre: the shaft turns with the fourth joint, about its z axis
+NO_INSTRUMENT = RemoteCenterConfig()
 
 
 def _numbers(values: Any) -> str:  # noqa: ANN401
@@ -113,7 +112,8 @@ def make_mjcf(record: np.void, plant: PlantFile) -> str:
         else:
             jaw = plant.inertia
             assert jaw.jaw_mass is not None  # by check_sizes
-            T, mass, com, inertia = np.eye(4), jaw.jaw_mass, np.asarray(jaw.jaw_com), np.diag(jaw.jaw_inertia)
+            T, mass, com = np.eye(4), jaw.jaw_mass, np.asarray(jaw.jaw_com)
+            inertia = np.diag(np.asarray(jaw.jaw_inertia))
         full = inertia[(0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)]
         xml.append(
             f'<body name="link_{i}" pos="{_numbers(T[:3, 3])}" quat="{_numbers(_quaternion(T[:3, :3]))}">'
@@ -453,7 +453,7 @@ class Plant:
         arm: str,
         plant: str = "psm_classic",
         seed: int = 1,
-        instrument: RemoteCenterConfig = RemoteCenterConfig(),
+        instrument: RemoteCenterConfig = NO_INSTRUMENT,
     ) -> None:
         self.file, self.digest = load_plant(plant)
         # The body is its own file's: a controller with another model of the arm, a fitted one say, changes none of it.

@@ -59,6 +59,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """refused: the configuration itself is at fault, and nothing must start."""
     pose: list[float] | None = None
     """Where a homed arm begins, rad or m; left out: its homing pose."""
+    depth: Positive | None = None
+    """m. For an arm without a remote centre of its own: it is set so far from the tip up the shaft."""
     before: list[str] = []
     """Faults in force from the beginning, as `name key=value ...`."""
 
@@ -69,6 +71,7 @@ class Motion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: Literal[
         "hold",
         "joint_moves",
+        "limit_moves",
         "tip_circle",
         "tip_line",
         "servo_at_limits",
@@ -116,7 +119,7 @@ class ClientAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     by: Drawn = 0.0
     """jump, clutch: rad or m, of one joint; in a tip stream, m along x."""
     axis: Drawn = "any"
-    pause: Cycles = 200
+    pause: Cycles = 600
     """clutch: cycles that the arm is paused."""
     command: str = "move_jp"
     """command: which."""
@@ -139,11 +142,12 @@ class HostAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Onset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From when on the time to the reaction counts."""
 
-    kind: Literal["applied", "moved", "last_command", "code"] = "applied"
+    kind: Literal["applied", "moved", "last_command", "off_center", "code"] = "applied"
     """applied: the fault is in force; moved: the joint has moved by `by` since then; last_command: the stream's last
-    command had been taken; code: the sample that names it (limits alone count)."""
+    command had been taken; off_center: the measured joints put the shaft `by` from the remote centre; code: the sample
+    that names it (limits alone count)."""
     by: Positive | list[float] = 0.001
-    """moved: rad or m; a list has one entry per axis."""
+    """moved, off_center: rad or m; a list has one entry per axis."""
     axis: int | None = None
     """moved: which joint; left out: the fault's."""
 
@@ -156,16 +160,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     overshoot_mm: Positive | None = None
     """Of the true tip beyond the walls of the configuration."""
     deviation_mm: Positive | None = None
-    """Of the true tip from where it would be without the fault."""
+    """Of the true tip from where it would be without the fault, until the torque is gone."""
     remote_center_mm: Positive | None = None
-    """Of the instrument's true axis from the remote centre."""
+    """Of the instrument's true axis from the remote centre, until the torque is gone."""
+    joint_speed: Positive | None = None
+    """Of the true joints, in parts of their velocity limits."""
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What must come of it."""
 
-    reaction: Literal["torque_off", "hold", "ramp_off", "refused", "none"]
-    """torque_off: S0; ramp_off: S1; hold: S2; refused: what was asked for does not happen; none: no effect."""
+    reaction: Literal["torque_off", "hold", "ramp_off", "stop", "limited", "refused", "none"]
+    """torque_off: S0; ramp_off: S1; hold: S2; stop: any of them; limited: the command is cut down to what is allowed,
+    and told so, while the arm stays enabled; refused: what was asked for does not happen; none: no effect."""
     codes: list[str] = []
     """Names of the catalogue, one of which must be given."""
     bound: Cycles | None = None
@@ -304,11 +311,11 @@ def _check(scenario: Scenario, where: str) -> None:
                 f"{where}expect.codes has {code!r}; allowed: names of the catalogue, as {Code.FEEDBACK_LOST.name} "
                 "(controller/catalogue.py, `trocar explain`)"
             )
-    stops = expect.reaction in ("torque_off", "hold", "ramp_off")
+    stops = expect.reaction in ("torque_off", "hold", "ramp_off", "stop")
     needs_bound = stops and expect.onset.kind != "code"
     if needs_bound and expect.bound is None and not expect.watchdog:
         raise ScenarioError(f"{where}expect.bound is missing: a reaction {expect.reaction!r} needs one, in cycles")
-    if expect.reaction in ("torque_off", "hold", "ramp_off") and not expect.codes and not expect.watchdog:
+    if (stops or expect.reaction == "limited") and not expect.codes and not expect.watchdog:
         raise ScenarioError(f"{where}expect.codes is missing: name what must be said of it")
     before = scenario.when.before if scenario.when.before is not None else scenario.motion.duration
     if not scenario.when.after <= before <= scenario.motion.duration:

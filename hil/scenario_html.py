@@ -33,7 +33,7 @@ def make_html(
     phases: int,
     seed: int,
     seconds: float,
-    axis_names: Sequence[str],
+    axis_names: dict[str, Sequence[str]],
 ) -> str:
     """Return the report.
 
@@ -43,13 +43,13 @@ def make_html(
         phases: How many were asked for.
         seed: What everything was drawn from.
         seconds: How long it took.
-        axis_names: Of the arm.
+        axis_names: Of the arm of each scenario, by the scenario's name.
     """
     data = summary(results, phases=phases, seed=seed, seconds=seconds)
     good = sum(row["ok"] for row in data["scenarios"])
     facts = {
         "scenarios": f"{good} of {len(results)} as they must be",
-        "runs": f"{data['runs']}: {data['undetected']} undetected, {data['late']} late, {data['failed']} failed in all, "
+        "runs": f"{data['runs']}: {data['undetected']} undetected, {data['late']} late, {data['failed']} failed, "
         f"{data['unexposed']} without exposure",
         "seed": str(seed),
         "frames lost": str(data["frames_lost"]),
@@ -66,7 +66,8 @@ def make_html(
     parts += [_row(row) for row in data["scenarios"]]
     parts.append("</table><p>Cycles from the fault to zero torque, or, for a hold or a ramp, to its beginning.</p>")
     for result, row in zip(results, data["scenarios"], strict=True):
-        parts.append(_section(result, row, traces.get(result.scenario.name), axis_names))
+        name = result.scenario.name
+        parts.append(_section(result, row, traces.get(name), axis_names.get(name, ())))
     return "\n".join(parts)
 
 
@@ -166,7 +167,8 @@ def _panel(title: str, lines: list[tuple[Array, Array]]) -> str:
         y0, y1 = y0 - 0.5, y1 + 0.5
     top, base = 16, HEIGHT - 16
     scale_x, scale_y = (WIDTH - 2 * MARGIN) / max(x1 - x0, 1e-9), (base - top) / (y1 - y0)
-    svg = [f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' width={WIDTH} role=img><text x='{MARGIN}' y='11'>{html.escape(title)}"]
+    svg = [f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' width={WIDTH} role=img>"]
+    svg.append(f"<text x='{MARGIN}' y='11'>{html.escape(title)}")
     svg.append(f"</text><path d='M{MARGIN} {base}H{WIDTH - MARGIN}' stroke='#ccc'/>")
     zero = MARGIN - x0 * scale_x
     if MARGIN <= zero <= WIDTH - MARGIN:

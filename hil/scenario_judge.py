@@ -14,6 +14,7 @@ import numpy as np
 from controller.catalogue import Code
 from controller.config import Config, VolumeConfig
 from hil.scenario import Expectation, Scenario
+from hil.truth import shaft_deviation
 from kinematics.compiled import Array
 from telemetry.sample import OperatingState
 
@@ -47,6 +48,7 @@ class RunResult(msgspec.Struct, kw_only=True):
     overshoot_mm: float = 0.0
     deviation_mm: float | None = None
     remote_center_mm: float = 0.0
+    joint_speed: float = 0.0
     frames_lost: int = 0
     counts: dict[str, int] = {}
     """What the wire's faults did."""
@@ -68,6 +70,8 @@ class Evidence(NamedTuple):
     """Which the fault is of, or -1."""
     reference: Array | None
     """The truth of the same run without the fault."""
+    center: Array | None = None
+    """m, base frame: the remote centre that was set."""
 
 
 def _cycles(us: float, period_us: float) -> int:
@@ -102,6 +106,11 @@ def _onset_us(expect: Expectation, evidence: Evidence, period_us: float) -> floa
         samples = evidence.samples
         told = np.flatnonzero((samples["event"] != 0) & (samples["t_ns"] * 1e-3 - period_us >= evidence.applied_us))
         return float(samples["t_ns"][told[0]] * 1e-3 - period_us) if len(told) else None
+    if onset.kind == "off_center":
+        samples = evidence.samples
+        far = samples["remote_center_distance"] >= onset.by
+        off = np.flatnonzero(far & (samples["t_ns"] * 1e-3 - period_us >= evidence.applied_us))
+        return float(samples["t_ns"][off[0]] * 1e-3 - period_us) if len(off) else None
     axis = evidence.axis if onset.axis is None else onset.axis
     truth = evidence.truth
     t_us = truth["t_ns"] * 1e-3
@@ -135,25 +144,28 @@ def judge(scenario: Scenario, config: Config, velocity_max: Array, evidence: Evi
     told = np.flatnonzero(after & (samples["event"] != 0))
     refused = np.flatnonzero(after & (samples["verdict"] != 0))
     first = told[0] if len(told) else None
-    if first is not None:
+    if expect.reaction == "refused" and len(refused) and (first is None or refused[0] <= first):
+        first = refused[0]
+        result.code = _code_name(int(samples["verdict"][first]))
+    elif first is not None:
         result.code = _code_name(int(samples["event"][first]))
-    elif expect.reaction == "refused" and len(refused):
-        result.code = _code_name(int(samples["verdict"][refused[0]]))
-    _measure(result, config, evidence, onset_us if onset_us is not None else evidence.applied_us)
+    state = int(samples["state"][-1])
+    if expect.reaction == "torque_off" and state == OperatingState.FAULT:
+        result.code = _code_name(int(samples["fault"][-1]))  # a hold may have come before
+    _measure(result, config, velocity_max, evidence, onset_us if onset_us is not None else evidence.applied_us)
 
     is_off = bool(truth["power"][-1] == 0 and (truth["motor_current"][-1] == 0.0).all())
     off_since_us = evidence.power_off_us if is_off and evidence.power_off_us >= 0.0 else None
-    state = int(samples["state"][-1])
     if onset_us is None:
         stopped = first is not None or state not in (OperatingState.ENABLED,)
         return _end(result, "ok" if stopped and _is_named(expect, result.code) else "unexposed")
     if first is not None:
         result.code_cycles = _cycles(float(begun_us[first]) - onset_us, period_us)
 
-    if expect.reaction == "none":
+    if expect.reaction in ("none", "limited"):
         return _judge_calm(scenario, result, state, truth)
     if expect.reaction == "refused":
-        return _judge_refused(scenario, result, state, truth, bool(len(refused) or first is not None))
+        return _judge_refused(scenario, result, state, truth, first is not None)
     if expect.reaction == "torque_off":
         if off_since_us is None:
             return _end(result, "undetected", f"torque at the end; state {OperatingState(state).name}")
@@ -193,7 +205,7 @@ def _judge_stop(
 ) -> tuple[str, str] | None:
     """Judge how a hold or a ramp ended; return what is wrong, or None."""
     truth = evidence.truth
-    if expect.reaction == "ramp_off":
+    if expect.reaction == "ramp_off" or (expect.reaction == "stop" and off_since_us is not None):
         if off_since_us is None:
             return "undetected", "torque at the end of the ramp"
         result.complete_cycles = _cycles(off_since_us - onset_us, period_us)
@@ -222,8 +234,12 @@ def _judge_calm(scenario: Scenario, result: RunResult, state: int, truth: Array)
     expected_state = {"disabled": OperatingState.DISABLED}.get(scenario.setup.state, OperatingState.ENABLED)
     if state != expected_state:
         return _end(result, "false_stop", f"{OperatingState(state).name} with {result.code or 'no code'}")
+    if expect.reaction == "limited" and not result.code:
+        return _end(result, "undetected", "no code was given")
     if result.code and result.code not in expect.codes:
-        return _end(result, "false_stop", result.code)
+        return _end(result, "false_stop" if expect.reaction == "none" else "wrong_code", result.code)
+    if expect.reaction == "limited":
+        result.reaction_cycles = result.code_cycles
     return _judge_limits(scenario, result)
 
 
@@ -248,16 +264,16 @@ def _judge_refused(scenario: Scenario, result: RunResult, state: int, truth: Arr
 
 def _judge_limits(scenario: Scenario, result: RunResult) -> RunResult:
     limits = scenario.expect.limits
-    for name in ("travel_mm", "overshoot_mm", "deviation_mm", "remote_center_mm"):
+    for name in ("travel_mm", "overshoot_mm", "deviation_mm", "remote_center_mm", "joint_speed"):
         allowed, was = getattr(limits, name), getattr(result, name)
         if allowed is not None and (was is None or was > allowed):
             return _end(result, "limit", f"{name} = {was if was is None else round(was, 4)}; allowed: {allowed:g}")
     return _end(result, "ok")
 
 
-def _measure(result: RunResult, config: Config, evidence: Evidence, onset_us: float) -> None:
-    """Fill in how far the tip went."""
-    truth = evidence.truth
+def _measure(result: RunResult, config: Config, velocity_max: Array, evidence: Evidence, onset_us: float) -> None:
+    """Fill in how far the tip went, and how fast the joints."""
+    truth, n = evidence.truth, len(velocity_max)
     t_us = truth["t_ns"] * 1e-3
     tip = truth["tip_pose"][:, :3, 3]
     since = np.flatnonzero(t_us >= onset_us)
@@ -269,12 +285,14 @@ def _measure(result: RunResult, config: Config, evidence: Evidence, onset_us: fl
         off = np.flatnonzero(t_us >= evidence.power_off_us)
         end = int(off[0]) + 1 if len(off) else end
     if end > start:
+        result.joint_speed = float((np.abs(truth["joint_velocity"][start:end, :n]) / velocity_max).max())
         result.travel_mm = float(np.linalg.norm(tip[start:end] - tip[start], axis=1).max() * 1e3)
-    result.remote_center_mm = float(truth["rcm_deviation"][start:].max() * 1e3)
+    off = truth["rcm_deviation"] if evidence.center is None else shaft_deviation(truth, evidence.center)
+    result.remote_center_mm = float(off[start : max(end, start + 1)].max() * 1e3)
     for volume in config.guard.volume:
         result.overshoot_mm = max(result.overshoot_mm, float(outside(volume, tip).max() * 1e3))
     if evidence.reference is not None:
-        count = min(len(truth), len(evidence.reference))
+        count = min(end, len(evidence.reference))
         other = evidence.reference["tip_pose"][:count, :3, 3]
         result.deviation_mm = float(np.linalg.norm(tip[:count] - other, axis=1).max() * 1e3)
 

@@ -14,6 +14,7 @@ __all__ = ["MOTIONS", "schedule"]
 
 RAMP = 0.25  # s in which a stream's amplitude or speed comes up
 MOVE_EVERY = 0.35  # s from one goal to the next: before the arm is at rest there
+LIMIT_EVERY = 1.5  # s; long enough to arrive
 MARGIN = 0.05  # part of a joint's range that drawn goals keep off its ends
 STREAM_SPEED = 0.9  # of the limits, at `speed` 1
 CIRCLE_RADIUS = 0.012  # m
@@ -68,6 +69,15 @@ def _joint_moves(stand: Stand, motion: Motion, first: int, ticks: int, rng: np.r
         place = (place + rng.uniform(0.25, 0.75, len(q))) % 1.0
         q = low + MARGIN * (high - low) + place * span
         q[INSERTION] = max(q[INSERTION], low[INSERTION] + 0.35 * (high[INSERTION] - low[INSERTION]))
+        stand.send("move_jp", JointGoal(position=q.tolist(), speed=motion.speed), at=tick)
+
+
+def _limit_moves(stand: Stand, motion: Motion, first: int, ticks: int, rng: np.random.Generator) -> None:
+    """Moves that end at the joints' very limits, some joints at the lower, some at the upper one."""
+    low, high, _, _ = _limits(stand)
+    every = round(LIMIT_EVERY / stand.config.cycle.period)
+    for tick in range(first, first + ticks, every):
+        q = np.where(rng.random(len(low)) < 0.5, low, high)
         stand.send("move_jp", JointGoal(position=q.tolist(), speed=motion.speed), at=tick)
 
 
@@ -153,6 +163,7 @@ def _tip_line(stand: Stand, motion: Motion, first: int, ticks: int, rng: np.rand
 MOTIONS: dict[str, Callable[[Stand, Motion, int, int, np.random.Generator], None]] = {
     "hold": _hold,
     "joint_moves": _joint_moves,
+    "limit_moves": _limit_moves,
     "joint_line": _joint_line,
     "servo_at_limits": _servo_at_limits,
     "insertion": _insertion,

@@ -117,7 +117,8 @@ def _words(row: dict[str, Any]) -> str:
     failures = [f"{row['verdicts'][name]} {name.replace('_', ' ')}" for name in FAILURES if name in row["verdicts"]]
     if not failures:
         return "the hazard was never met: no run counts"
-    return f"{', '.join(failures)}; run {row['worst_run']}: {row['detail'].strip().splitlines()[-1] if row['detail'] else ''}"
+    detail = row["detail"].strip().splitlines()[-1:]  # of a traceback, what it says
+    return f"{', '.join(failures)}; run {row['worst_run']}: {''.join(detail)}"
 
 
 def make_junit(results: Sequence[ScenarioResult], *, seed: int, seconds: float) -> bytes:

@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from controller.commands import JointGoal
+from controller.commands import JointGoal, RemoteCenter
 from controller.config import Config
 from controller.errors import ConfigError
 from controller.mailbox import IS_CARTESIAN, VERB, Verb
 from drivers.driver import DriverError
 from hil.fault_catalogue import CATALOGUE, inject
 from hil.faults import HilError
-from hil.forked import ChildDied, Forked, in_child
+from hil.forked import ChildError, Forked, in_child
 from hil.scenario import Scenario, ScenarioError, make_config
 from hil.scenario_judge import Evidence, RunResult, judge
 from hil.scenario_motion import schedule
-from hil.stand import CommandFailed, Stand
+from hil.stand import CommandError, Stand
 from kinematics.compiled import Array
 from telemetry.sample import OperatingState
 
@@ -136,10 +136,12 @@ def _observe(scenario: Scenario) -> int:
     """Return for how many cycles after the fault a run goes on at the most."""
     expect = scenario.expect
     cycles = 300
-    if expect.reaction in ("hold", "ramp_off"):
+    if expect.reaction in ("hold", "ramp_off", "stop"):
         cycles = (expect.bound or 0) + expect.complete_within + AFTERMATH
     elif expect.reaction in ("torque_off", "refused"):
         cycles = (expect.bound or 100) + 200
+    elif expect.onset.kind == "code":
+        cycles = 2000
     if expect.onset.kind != "applied":
         cycles += UNTIL_MOVED
     if scenario.motion.kind in ("enabling", "homing"):
@@ -168,9 +170,19 @@ def prepare_stand(scenario: Scenario, seed: int) -> Stand:
             stand.home()
             if scenario.setup.pose is not None:
                 stand.wait(stand.send("move_jp", JointGoal(position=scenario.setup.pose)), 10_000, "setup.pose")
-    except CommandFailed as error:
+            if scenario.setup.depth is not None:
+                stand.wait(stand.send("set_remote_center", RemoteCenter(point=_center(stand, scenario))), 100)
+    except CommandError as error:
         raise ScenarioError(f"{scenario.source}: {scenario.name}: the set-up failed: {error}") from error
     return stand
+
+
+def _center(stand: Stand, scenario: Scenario) -> list[float]:
+    """Return a point of the shaft, in the base frame."""
+    T, depth = stand.sample["setpoint_pose"], scenario.setup.depth or 0.0
+    direction = np.array(stand.config.remote_center.shaft_direction)
+    point: list[float] = (T[:3, 3] - depth * T[:3, :3] @ direction / np.linalg.norm(direction)).tolist()
+    return point
 
 
 def _change_stream(scenario: Scenario, stand: Stand, plan: _Plan) -> tuple[float, float]:
@@ -296,6 +308,7 @@ def _run_forked(scenario: Scenario, stand: Stand, plan: _Plan) -> tuple[RunResul
         stream_end_us=stream_end_us,
         axis=int(plan.parameters.get("axis", -1)),
         reference=reference,
+        center=stand.remote_center,
     )
     n = stand.arm.n_axes
     phase = plan.substeps / SUBSTEPS * stand.config.cycle.period
@@ -322,7 +335,7 @@ def _walk(stand: Stand, scenario: Scenario, plans: list[_Plan], *, trace: bool) 
 
         try:
             done.append(in_child(work))
-        except ChildDied as error:
+        except ChildError as error:
             phase = plan.substeps / SUBSTEPS * stand.config.cycle.period
             done.append((_failed(plan, phase, str(error)), None))
     return done
@@ -438,5 +451,3 @@ def run_scenarios(
     for result in results:
         result.runs.sort(key=lambda run: run.index)
     return results
-
-

@@ -34,6 +34,7 @@ from controller.commands import COMMANDS, Arguments, Empty
 from controller.config import Config, check_config
 from controller.core import MOTION_PARTS, make_driver, make_state
 from controller.cycle import run
+from controller.device_check import check_device
 from controller.exchange import write_message
 from controller.laws.compile import compile_law
 from controller.laws.parameters import SHARED
@@ -44,7 +45,7 @@ from firmware_bridge import native
 
 native.load()  # before the kernels that call it are compiled or read from the cache
 
-from hil.faults import Faults, HilError  # noqa: E402
+from hil.faults import Fault, Faults, HilError  # noqa: E402
 from hil.loop import run_lockstep  # noqa: E402
 from hil.noise import mix  # noqa: E402
 from hil.rig import Rig  # noqa: E402
@@ -63,7 +64,7 @@ from kinematics.kernels import kernels_of  # noqa: E402
 from telemetry.ring_file import FREE, RING_HEADER  # noqa: E402
 from telemetry.sample import SAMPLE, MotionStatus, OperatingState  # noqa: E402
 
-__all__ = ["CommandFailed", "Stand", "StandError"]
+__all__ = ["CommandError", "Stand", "StandError"]
 
 CAPACITY = 1 << 15  # samples and truths kept: 33 s at 1 kHz; memory that is not written to costs nothing
 ENABLE_TICKS = 5000
@@ -74,7 +75,7 @@ class StandError(HilError):
     """The stand was asked for what it cannot do."""
 
 
-class CommandFailed(StandError):
+class CommandError(StandError):
     """A command was refused, or its activity ended by a fault.
 
     Attributes:
@@ -107,7 +108,7 @@ class Stand:
     Raises:
         HilError: The configuration has no rig that can run here.
         ConfigError: It does not fit its arm.
-        DriverError: The handshake failed.
+        DriverError: The handshake failed, or this is not the device of the configuration.
     """
 
     def __init__(self, config: Config, *, seed: int | None = None) -> None:
@@ -118,6 +119,7 @@ class Stand:
         self.arm = load_arm(config.arm.description)
         self.rig = Rig(config, None)
         self.faults: Faults = self.rig.faults
+        self.rig.world[2]["supported"] &= np.uint64(~int(Fault.HOST_STALLED) & 2**64 - 1)  # `stall` does that here
         self._stand = np.zeros(1, STAND)
         self._clock = np.zeros(1, CLOCK)
         self._clock["period_ns"] = round(config.cycle.period * 1e9)
@@ -142,6 +144,7 @@ class Stand:
         with tempfile.TemporaryDirectory(prefix="trocar-stand-") as folder:
             self._driver = make_driver(config, self.arm, str(Path(folder, "port")))
             self.device = self._shake_hands(Path(folder, "port"))
+        check_device(config, self.arm, self.device)
         values = {
             **state,
             **motion_parts,
@@ -245,6 +248,8 @@ class Stand:
 
     def _append(self, message: Array, due: int) -> int:
         stand = self._stand[0]
+        if stand["script_next"] == stand["script_count"]:
+            stand["script_next"] = stand["script_count"] = 0
         count = int(stand["script_count"])
         if count and due < int(self._ticks[count - 1]):
             raise StandError(
@@ -258,7 +263,7 @@ class Stand:
         self._messages[count] = message[0]
         stand["script_count"] = count + 1
         self._point_to_script()
-        return count + 1
+        return int(self._mailbox["head"][0]) + count + 1 - int(stand["script_next"])
 
     def scheduled(self) -> tuple[Array, Array]:
         """Return the commands that have not been due yet: their cycles and messages, views that may be changed."""
@@ -322,17 +327,17 @@ class Stand:
         """Run until a command's activity has ended well.
 
         Raises:
-            CommandFailed: It was refused, or ended by a fault.
+            CommandError: It was refused, or ended by a fault.
             StandError: It has not ended within so many ticks.
         """
         ran = self.run(ticks, stop_id=command)
         samples = self.last_samples(ran)
         for sample in samples[samples["command_id"] == command]:
             if sample["verdict"]:
-                raise CommandFailed(name, int(sample["verdict"]), "was refused")
+                raise CommandError(name, int(sample["verdict"]), "was refused")
         for sample in samples[samples["finished_id"] == command]:
             if sample["finished_status"] != MotionStatus.DONE:
-                raise CommandFailed(name, int(sample["fault"]) or int(sample["event"]), "ended")
+                raise CommandError(name, int(sample["fault"]) or int(sample["event"]), "ended")
             return
         raise StandError(f"{name} has not ended within {ticks} ticks")
 
@@ -378,6 +383,12 @@ class Stand:
     def state(self) -> OperatingState:
         """The operating state in the newest sample."""
         return OperatingState(int(self.sample["state"]))
+
+    @property
+    def remote_center(self) -> Array | None:
+        """Where it was set, m, base frame; None where none is."""
+        arm = self._state["arm"][0]
+        return arm["remote_center"].copy() if arm["through"] else None
 
     @property
     def record(self) -> Any:  # noqa: ANN401

@@ -16,9 +16,8 @@ from numba import carray
 from numba.core import types
 from numba.extending import intrinsic
 
-from controller.clock import CLOCK, FINISH, LOCKSTEP, NOW, WAIT
+from controller.clock import FINISH, LOCKSTEP, NOW, WAIT
 from controller.mailbox import CAPACITY, MAILBOX, MESSAGE
-from drivers.driver import LINK
 from firmware_bridge.native import BOARD_INPUTS, BOARD_OUTPUTS
 from hil.fault_record import FAULTS
 from hil.loop import RIG, simulate_tick
@@ -26,8 +25,6 @@ from hil.plant import PLANT
 from hil.truth import TRUTH
 from hil.wire import LANE
 from kinematics.compiled import Array, array_of, kernel
-from telemetry.ring import RING_HEADER
-from telemetry.sample import SAMPLE
 
 __all__ = ["STAND", "WORLD", "finish_stand", "now_stand", "simulate_alone", "wait_stand"]
 

@@ -21,7 +21,17 @@ from telemetry.layout import build_dtype, describe_dtype
 from telemetry.sample import layout_hash
 from telemetry.shared import SharedMemoryError, create_records, map_records
 
-__all__ = ["FREE", "MAGIC", "MAX_READERS", "RING_HEADER", "Ring", "create_ring", "newest_record", "open_ring"]
+__all__ = [
+    "FREE",
+    "MAGIC",
+    "MAX_READERS",
+    "RING_HEADER",
+    "Ring",
+    "create_ring",
+    "newest_record",
+    "open_ring",
+    "records_since",
+]
 
 MAGIC = int.from_bytes(b"TROCARr1", "little")  # the last byte is the version of this header
 MAX_READERS = 8
@@ -152,6 +162,28 @@ def newest_record(ring: Ring) -> np.ndarray[Any, Any] | None:
         record = ring.slots[slot : slot + 1].copy()
         if ring.head - head < mask:
             return record
+
+
+def records_since(ring: Ring, t_ns: int) -> np.ndarray[Any, Any]:
+    """Return copies of the records that are not older than a time, in order, shape (n,).
+
+    For records with a field `t_ns` that never falls. What the writer overtakes meanwhile is left out.
+
+    Args:
+        ring: The ring; its writer may be at work, or dead.
+        t_ns: In the records' own time.
+    """
+    mask, head = ring.capacity - 1, ring.head
+    numbers = np.arange(max(head - mask, 0), head)
+    if not len(numbers):
+        return np.empty(0, ring.slots.dtype)
+    first = int(np.searchsorted(ring.slots["t_ns"][numbers & mask], t_ns))
+    begin, count = int(numbers[0]) + first, len(numbers) - first
+    slot = begin & mask
+    records = np.concatenate((ring.slots[slot : slot + count], ring.slots[: max(slot + count - ring.capacity, 0)]))
+    overtaken = max(ring.head - mask - begin, 0)
+    whole: np.ndarray[Any, Any] = records[overtaken:]
+    return whole
 
 
 def _view(path: Path, memory: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> Ring:

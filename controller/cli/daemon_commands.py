@@ -4,17 +4,20 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from controller.cli.options import STATE_STYLES, ArmOption, JsonOption, connected
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from controller.commands import Status
 
 __all__ = ["register"]
 
+REAL_WATCHDOG = 0.01  # s; a longer one is for an ordinary host and an emulated arm
 DOWN_TIMEOUT = 20.0  # s: the sum of what the processes may take to end, and a little
 
 
@@ -113,7 +116,9 @@ def _show_status(s: "Status") -> None:
     busy = ", busy" if s.is_busy else ""
     table.add_row("state", f"[{STATE_STYLES[state]}]{state}[/], {'homed' if s.is_homed else 'not homed'}{busy}")
     if s.fault is not None:
-        table.add_row("fault", f"[red]{s.fault.name}[/]: {s.fault.cause}")
+        table.add_row("fault", f"[red]{s.fault.name}[/]: {escape(s.fault.cause)}")
+        if s.fault.figures:
+            table.add_row("", escape(s.fault.figures))
         table.add_row("remedy", s.fault.remedy)
     age = "[red]" if s.age > 1.0 else ""
     table.add_row("newest sample", f"cycle {s.sequence}, {age}{s.age * 1e3:.0f} ms old{'[/]' if age else ''}")
@@ -122,22 +127,46 @@ def _show_status(s: "Status") -> None:
     holder = s.lease
     who = "free" if holder is None else f"{holder.name} (process {holder.pid}, {holder.user})"
     table.add_row("lease", who)
-    table.add_row("limits", ", ".join(f"{key.replace('_', ' ')} {value:g} s" for key, value in s.settings.items()))
+    watchdog = s.settings.get("watchdog", 0.0)
+    remark = ", chosen for an ordinary host: should it die, the motors go on for so long"
+    long = watchdog > REAL_WATCHDOG
+    table.add_row("watchdog", f"[yellow]{watchdog * 1e3:g} ms[/]{remark}" if long else f"{watchdog * 1e3:g} ms")
+    table.add_row(
+        "limits",
+        ", ".join(f"{key.replace('_', ' ')} {value:g} s" for key, value in s.settings.items() if key != "watchdog"),
+    )
     if s.law is not None:
         values = ", ".join(f"{name} {value}" for name, value in s.law.parameters.items())
         table.add_row("law", f"{s.law.name}{': ' if values else ''}{escape(values)}")
     if s.core is not None:
         table.add_row("core", f"process {s.core.get('pid')}, {s.core.get('scheduler')}, CPU {s.core.get('cpu')}")
+        if not s.lockstep:
+            late, faults = float(s.core.get("wakeup_max") or 0.0) * 1e6, s.core.get("page_faults")
+            table.add_row("", f"woken {late:.0f} µs late in the trial, {0 if faults is None else faults} page faults")
         device = s.core.get("device") or {}
         table.add_row("device", ", ".join(f"{key} {value}" for key, value in device.items()))
         for warning in s.core.get("warnings") or []:
             table.add_row("[yellow]warning[/]", str(warning))
+    if s.black_box is not None:
+        _add_black_box(table, s.black_box)
     if s.recorder is not None:
         lost_records = sum((s.recorder.get("lost") or {}).values())
         error = f", [red]{s.recorder.get('error')}[/]" if s.recorder.get("error") else ""
         size = int(s.recorder.get("bytes") or 0) / 1e6
         table.add_row("recorder", f"{s.recorder.get('file')}, {size:.1f} MB, {lost_records} records lost{error}")
     Console().print(table)
+
+
+def _add_black_box(table: "Table", box: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    newest = f"{box.get('name')}: {box.get('newest')}" if box.get("newest") else "no fault was latched yet"
+    if box.get("folder") == "off":
+        newest = "off, as TROCAR_BLACK_BOX_DIR says"
+    missed = f", {box.get('missed')} faults without one: they came too fast" if box.get("missed") else ""
+    table.add_row("black box", f"{escape(newest)}{missed}")
+    if box.get("error"):
+        table.add_row("", f"[red]{escape(str(box['error']))}[/]")
 
 
 def arms(as_json: JsonOption = False) -> None:

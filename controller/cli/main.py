@@ -12,7 +12,11 @@ from typer.core import TyperGroup
 
 from controller.cli import (
     arm_commands,
+    black_box_commands,
+    config_commands,
     daemon_commands,
+    doctor_commands,
+    explain_command,
     identify_commands,
     kinematics_commands,
     law_commands,
@@ -66,12 +70,16 @@ def _options(
 
 for _module in (
     daemon_commands,
+    config_commands,
     arm_commands,
     law_commands,
+    explain_command,
     recording_commands,
+    black_box_commands,
     identify_commands,
     watch,
     kinematics_commands,
+    doctor_commands,
 ):
     _module.register(app)
 

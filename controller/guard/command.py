@@ -15,6 +15,7 @@ STEP_MARGIN = 1.5  # a set-point may move so many times further in a cycle than 
 VELOCITY_STEP = 2.0 * (1.0 + 1e-6)  # of the velocity limit: a raw stream may turn round at full speed
 VELOCITY_STEPS = 4.0  # of the velocity limit: what the steps may add up to, leaking
 VELOCITY_LEAK = 0.9  # per cycle; ten cycles in a row may each step by 0.4 of the limit, no more
+SOFT_CYCLES = 100  # after the last command with little stiffness: the joint is still coming back to its set-point
 SATURATED_CYCLES = 50  # so many clamped cycles in a row are a fault
 
 _OK = int(Code.OK)
@@ -72,6 +73,18 @@ def _bound_gains(guard: Array, command: Array) -> None:
         c.kd[i] = min(c.kd[i], g.kd_max[i])
 
 
+@kernel(types.void(_GUARD, _JOINT_COMMAND))
+def _note_stiffness(guard: Array, command: Array) -> None:
+    """Remember which joints a law holds softly, with all that they are coupled with."""
+    g = guard[0]
+    c = command[0]
+    for i in range(g.n_axes):
+        if c.kp[i] < g.kp_stiff[i]:
+            for j in range(g.n_axes):
+                if g.coupled[j] == g.coupled[i]:
+                    g.soft[j] = SOFT_CYCLES
+
+
 @kernel(_i8(_GUARD, _JOINT_COMMAND))
 def _clamp_effort(guard: Array, command: Array) -> int:
     """Clamp efforts to the joints' limits, then scale those that their actuators cannot give; return the axis, or -1.
@@ -120,6 +133,7 @@ def check_command(guard: Array, command: Array, position: Array, limited: int) -
     c = command[0]
     code = _fault_of(command, guard, limited)
     _bound_gains(guard, command)
+    _note_stiffness(guard, command)
     if code != _OK:
         for i in range(MAX_AXES):
             c.position[i] = g.last_position[i]

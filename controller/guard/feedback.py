@@ -66,7 +66,8 @@ def check_encoders(guard: Array, feedback: Array) -> int:
         return _OK  # the record still holds the reading that was checked before
 
     lag = g.cycle - np.int64(f.echo)
-    if not g.was_fed or lag < g.echo_offset:
+    if not g.echo_known or lag < g.echo_offset:
+        g.echo_known = 1
         g.echo_offset = lag
     g.reply_lag = min(lag - g.echo_offset, LAG_MAX)
 

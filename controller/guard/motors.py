@@ -37,21 +37,25 @@ def _check_heat(guard: Array, feedback: Array) -> int:
     g = guard[0]
     f = feedback[0]
     code = _OK
+    elapsed = 0.0
+    if g.heated_ns != 0:
+        elapsed = max((f.t_device_ns - g.heated_ns) * 1e-9, 0.0)  # more than a period after a time without checks
+    g.heated_ns = f.t_device_ns
     for i in range(g.n_axes - 1, -1, -1):
         part = f.effort[i] / g.actuator_effort_max[i]
-        heat = g.heat[i] + (part * part - g.heat[i]) * g.period / HEAT_TIME
+        heat = g.heat[i] + (part * part - g.heat[i]) * min(elapsed / HEAT_TIME, 1.0)
         g.heat[i] = heat
         if heat > HEAT_MAX:
             code = tell(guard, _HOT, i, heat, HEAT_MAX)
         temperature = f.temperature[i]
         if np.isnan(temperature):
             continue
-        if not g.temperature_seen[i]:
+        if not g.temperature_seen[i] or elapsed > TEMPERATURE_TIME:
             g.temperature_seen[i] = 1
             g.temperature_slow[i] = temperature
         slow = g.temperature_slow[i]
         rate = (temperature - slow) / TEMPERATURE_TIME
-        g.temperature_slow[i] = slow + rate * g.period
+        g.temperature_slow[i] = slow + rate * min(elapsed, TEMPERATURE_TIME)
         if temperature > g.temperature_max:
             code = tell(guard, _HOT, i, temperature, g.temperature_max)
         elif rate > TEMPERATURE_RATE:
@@ -72,7 +76,8 @@ def check_motors(guard: Array, feedback: Array, powered: int) -> int:
     """Return 0, or what is wrong with a motor; the worst first.
 
     MOTOR_HOT, then STALL_PERSISTS, then STALLED (more than 80 % of its effort at a standstill for 100 ms, or all of it
-    for 50 ms), EFFORT_LIMIT (98 % for 50 ms, in motion), last MOTOR_WARM, which is told once.
+    for 50 ms), EFFORT_LIMIT (98 % for 50 ms, in motion), last MOTOR_WARM, which is told once. Heat goes by the device's
+    time, so a motor also cools while nobody asks.
 
     Args:
         guard: GUARD, (1,).

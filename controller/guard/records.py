@@ -79,6 +79,7 @@ GUARD = np.dtype(
         ("actuator_effort_max", "f8", (MAX_AXES,)),
         ("resolution", "f8", (MAX_AXES,)),  # rad or m by which a position may be wrong for its digits
         ("sensor_difference", "f8", (MAX_AXES,)),  # inf: not watched
+        ("kp_stiff", "f8", (MAX_AXES,)),  # with less stiffness a joint may follow less well
         ("kp_max", "f8", (MAX_AXES,)),
         ("kd_max", "f8", (MAX_AXES,)),
         ("temperature_warn", "f8"),  # degrees Celsius
@@ -118,11 +119,13 @@ GUARD = np.dtype(
         ("fed_effort", "f8", (MAX_AXES,)),
         ("discarded", "i8"),  # readings replaced so far
         ("suspect", "i8"),  # cycles for which another one is a fault
+        ("echo_known", "i8"),  # 1: the next holds
         ("echo_offset", "i8"),  # cycle - echo of a reply that is not late
         ("reply_lag", "i8"),  # cycles by which the newest reply is late
         ("sensor_seen", "i8", (MAX_AXES,)),
         ("sensor_smoothed", "f8", (MAX_AXES,)),  # absolute - encoder
         # motors
+        ("heated_ns", "i8"),  # device time up to which heat and temperature are known
         ("temperature_seen", "i8", (MAX_AXES,)),
         ("temperature_slow", "f8", (MAX_AXES,)),  # degrees Celsius, smoothed
         ("is_warm", "i8", (MAX_AXES,)),
@@ -134,8 +137,10 @@ GUARD = np.dtype(
         ("sent", "f8", (SENT, MAX_AXES)),  # set-points; a ring
         ("error", "f8", (ERRORS, MAX_AXES)),  # set-point - measured; a ring
         ("residual_at", "i8"),  # cycles pushed into the rings
+        ("residual_known", "i8"),  # 1: the rings and the model belong to the present set-point
         ("residual_count", "i8"),  # cycles since the window began anew
         ("unseen", "i8"),  # cycles in a row without fresh feedback
+        ("soft", "i8", (MAX_AXES,)),  # cycles for which an axis counts as soft; set by `check_command`
         ("model_velocity", "f8", (MAX_AXES,)),  # of a joint that follows with lag_acceleration
         ("model_error", "f8", (MAX_AXES,)),
         ("model_lag", "f8", (MAX_AXES,)),  # what the residual may be more, because of it
@@ -184,6 +189,6 @@ def arm_guard(guard: Array, position: Array) -> None:
         g.last_effort[i] = 0.0
         g.velocity_steps[i] = 0.0
     g.saturated = 0
-    g.residual_count = 0
+    g.residual_known = 0
     g.tip_known = 0
     g.scale = 1.0

@@ -9,6 +9,9 @@ the goal of the command before. The echo in the reply says which, so that late r
 
 A raw stream may step in velocity, and no joint can. So a model of the joint follows the set-point with an acceleration
 that the arm surely has; as far as the model lags behind, the joint may too. Planned motions never make it lag.
+
+The limits hold for the configured gains. A law that holds a joint with less than half of its stiffness lets it give
+way: five times the limit is allowed then.
 """
 
 import numpy as np
@@ -25,6 +28,7 @@ UNSEEN_MAX = 2  # replies in a row that may be missed
 RECOVERY_TIME = 0.01  # s in which the model makes up for a small error
 LAG_DECAY = 0.97  # per cycle: the joint's lag may outlast its model's
 LAG_MARGIN = 2.0  # the residual may exceed its limit by so many times what the model lags within the window
+SOFT_MARGIN = 5.0  # of the limit, for a joint that a law holds softly
 
 _OK, _RESIDUAL = int(Code.OK), int(Code.MOTION_RESIDUAL)
 _GUARD, _VECTOR, _i8, _f8 = array_of(GUARD), types.float64[:], types.int64, types.float64
@@ -70,7 +74,8 @@ def check_residual(guard: Array, setpoint: Array, measured: Array, active: int) 
         g.unseen += 1
     else:
         g.unseen = 0
-    if not active or g.residual_count == 0:
+    if not active or not g.residual_known:
+        g.residual_known = active
         g.residual_count = 0
         for k in range(SENT):
             for i in range(g.n_axes):
@@ -84,8 +89,10 @@ def check_residual(guard: Array, setpoint: Array, measured: Array, active: int) 
     for i in range(g.n_axes):
         g.sent[at & (SENT - 1), i] = setpoint[i]
     if not active:
+        g.echo_known = 0  # cycles in which no command was sent change it
         return _OK
-    if g.skipped > 0 or g.unseen > UNSEEN_MAX:
+    unknown = g.skipped > 0 or g.unseen > UNSEEN_MAX
+    if unknown:
         # The motor controllers may have stood still meanwhile.
         g.residual_count = 0
         for i in range(g.n_axes):
@@ -94,6 +101,8 @@ def check_residual(guard: Array, setpoint: Array, measured: Array, active: int) 
     code = _OK
     shown = at - 1 - g.reply_lag
     for i in range(g.n_axes - 1, -1, -1):
+        if g.soft[i] > 0:
+            g.soft[i] -= 1
         velocity = (g.sent[shown & (SENT - 1), i] - g.sent[(shown - 1) & (SENT - 1), i]) / g.period
         _follow(guard, i, velocity)
         error = g.error[(at - 1) & (ERRORS - 1), i]
@@ -102,8 +111,12 @@ def check_residual(guard: Array, setpoint: Array, measured: Array, active: int) 
         g.error[at & (ERRORS - 1), i] = error
         if g.residual_count >= WINDOW:
             change = abs(error - g.error[(at - WINDOW) & (ERRORS - 1), i])
-            bound = g.residual[i] + g.model_lag[i]
+            limit = g.residual[i]
+            if g.soft[i] > 0:
+                limit *= SOFT_MARGIN
+            bound = limit + g.model_lag[i]
             if not change <= bound:
                 code = tell(guard, _RESIDUAL, i, change, bound)
-    g.residual_count += 1
+    if not unknown:
+        g.residual_count += 1
     return code

@@ -13,6 +13,7 @@ __all__ = ["fill_guard"]
 
 GAIN_MARGIN = 4.0  # of the configured gains: what a law may use
 LAG_ACCELERATION = 4.0  # of the joints' acceleration limits: what they surely reach when a raw stream steps
+STIFF = 0.5  # of the configured stiffness: with less a joint is soft
 COUNTS = 2.0  # by which a position may be wrong
 DIGITS = 2.0**-22  # part of a position by which its 32-bit form may be wrong
 
@@ -49,6 +50,7 @@ def fill_guard(record: Any, config: Config, arm_record: Any, n_axes: int) -> Non
     record["actuator_effort_max"] = np.abs(a["effort_per_amp"] * a["current_max"])
     reach = np.maximum(np.abs(a["actuator_position_min"]), np.abs(a["actuator_position_max"]))
     record["resolution"][:n] = COUNTS / np.abs(a["counts_per_unit"][:n]) + DIGITS * reach[:n]
+    record["kp_stiff"][:n] = STIFF * np.asarray(config.law.kp)
     record["kp_max"][:n] = GAIN_MARGIN * np.asarray(config.law.kp)
     record["kd_max"][:n] = GAIN_MARGIN * np.asarray(config.law.kd)
     record["temperature_warn"] = g.temperature_warn

@@ -26,42 +26,43 @@ OFF_CENTER_MARGIN = 0.25  # of remote_center_warn: so much further off is told a
 
 _OK, _WORKSPACE = int(Code.OK), int(Code.WORKSPACE)
 _OFF, _LOST = int(Code.REMOTE_CENTER_OFF), int(Code.REMOTE_CENTER_LOST)
-_HALF_SPACE, _SPHERE, _BOX = int(Shape.HALF_SPACE), int(Shape.SPHERE), int(Shape.BOX)
+_SPHERE, _BOX, _CYLINDER = int(Shape.SPHERE), int(Shape.BOX), int(Shape.CYLINDER)
 _GUARD, _VECTOR, _i8, _f8 = array_of(GUARD), types.float64[:], types.int64, types.float64
 
 
 @kernel(_f8(_GUARD, _i8, _VECTOR))
 def _distance(guard: Array, k: int, point: Array) -> float:
-    """Return how far a point is from the wall of a volume, m: positive where it may be."""
+    """Return how far a point is from the wall of a volume, m: positive where it may be; NaN for what is no point."""
+    if not np.isfinite(point[0] + point[1] + point[2]):
+        return np.nan
     g = guard[0]
     x = point[0] - g.volume_center[k, 0]
     y = point[1] - g.volume_center[k, 1]
     z = point[2] - g.volume_center[k, 2]
-    keep = g.volume_keep[k]
     shape = g.volume_shape[k]
     if shape == _SPHERE:
-        return keep * (g.volume_radius[k] - np.sqrt(x * x + y * y + z * z))
-    if shape == _BOX:
+        inside = g.volume_radius[k] - np.sqrt(x * x + y * y + z * z)
+    elif shape == _BOX:
         x = abs(x) - g.volume_half_size[k, 0]
         y = abs(y) - g.volume_half_size[k, 1]
         z = abs(z) - g.volume_half_size[k, 2]
-        deepest = max(x, max(y, z))
-        if deepest <= 0.0:
-            return -keep * deepest
-        x = max(x, 0.0)
-        y = max(y, 0.0)
-        z = max(z, 0.0)
-        return -keep * np.sqrt(x * x + y * y + z * z)
-    dx = g.volume_direction[k, 0]
-    dy = g.volume_direction[k, 1]
-    dz = g.volume_direction[k, 2]
-    along = x * dx + y * dy + z * dz
-    if shape == _HALF_SPACE:
-        return keep * along
-    x -= along * dx
-    y -= along * dy
-    z -= along * dz
-    return keep * (g.volume_radius[k] - np.sqrt(x * x + y * y + z * z))
+        inside = -max(x, max(y, z))
+        if inside < 0.0:
+            x = max(x, 0.0)
+            y = max(y, 0.0)
+            z = max(z, 0.0)
+            inside = -np.sqrt(x * x + y * y + z * z)
+    else:
+        dx = g.volume_direction[k, 0]
+        dy = g.volume_direction[k, 1]
+        dz = g.volume_direction[k, 2]
+        inside = x * dx + y * dy + z * dz
+        if shape == _CYLINDER:
+            x -= inside * dx
+            y -= inside * dy
+            z -= inside * dz
+            inside = g.volume_radius[k] - np.sqrt(x * x + y * y + z * z)
+    return float(g.volume_keep[k] * inside)
 
 
 @kernel(_f8(_GUARD, _VECTOR))

@@ -11,7 +11,7 @@ from numba.core import types
 from controller.catalogue import Code
 from controller.mailbox import Frame, Group
 from controller.motion.braking import braking_speed, stop_displacement, velocity_step
-from controller.motion.path import PATH, path_jaw, path_pose
+from controller.motion.path import PATH, path_fade, path_jaw, path_pose
 from controller.motion.setpoint import MOTION, Mode, begin_stop, first_axis, hold_here, past_axis
 from controller.motion.tip import joint_efforts, joint_rates, turn_to_base
 from controller.motion.trajectory import TRAJECTORY
@@ -32,6 +32,7 @@ COAST = 1.5  # of a stream's interval: when nothing came for so long, its newest
 EFFORT_RISE = 0.1  # s in which an interpolated effort rises to the limit at the fastest
 WALL = 0.02  # of a joint's range: effort does not push it nearer to its limit than that
 WALL_SPEED = 0.1  # of the velocity limit: the set-point of a joint that was pushed beyond its wall returns
+RETURN_SPEED = 0.25  # of the velocity limit, with which a stop may turn the shaft back to its remote centre
 SPEED_BAND = 0.2  # of the velocity limit, in which an effort that would exceed the speed allowed fades
 
 _PATH_FAILED = int(Code.PATH_FAILED)
@@ -252,9 +253,34 @@ def _advance_servo(motion: Array, arm: Array, group: int) -> None:
     m.target_cycles[group] = max(left - 1, 1)
 
 
-@kernel(_i8(_MOTION, _ARM, _FORWARD_JACOBIAN, _i8, _F8_2D, _POSES))
+@kernel(types.void(_MOTION, _ARM, _FORWARD_JACOBIAN, _INVERSE, _F8_2D, _POSES))
+def _keep_remote_center(
+    motion: Array, arm: Array, forward_jacobian: Part, inverse: Part, scratch: Array, poses: Array
+) -> None:
+    """Turn the shaft back to the remote centre, the tip being where it is: axes that stop each by itself take it off.
+
+    Where it is further off than the joints can turn in a period, it comes back as far as they can.
+    """
+    m, a = motion[0], arm[0]
+    near, q, T, J = scratch[8], scratch[9], poses[0], scratch[11:17]
+    for i in range(MAX_AXES):
+        near[i] = m.q[i]
+    forward_jacobian(arm, near, T, J)
+    if inverse(arm, T, near, q) != 0:
+        return
+    part = 1.0
+    for i in range(a.n_joints):
+        change = abs(q[i] - m.q[i])
+        most = RETURN_SPEED * a.velocity_max[i] * m.period
+        if change > most:
+            part = min(part, most / change)
+    for i in range(a.n_joints):
+        m.q[i] += part * (q[i] - m.q[i])
+
+
+@kernel(_i8(_MOTION, _ARM, _FORWARD_JACOBIAN, _INVERSE, _i8, _F8_2D, _POSES))
 def _advance_velocity(
-    motion: Array, arm: Array, forward_jacobian: Part, group: int, scratch: Array, poses: Array
+    motion: Array, arm: Array, forward_jacobian: Part, inverse: Part, group: int, scratch: Array, poses: Array
 ) -> int:
     """Go on towards a velocity, or a stop; return RUNNING or ARRIVED: at rest after a stop.
 
@@ -318,6 +344,8 @@ def _advance_velocity(
             m.goal[i] = m.q[i]
         if v != 0.0 or acceleration != 0.0:
             moving = 1
+    if a.through and m.stopping[group] and group == _ARM_GROUP:
+        _keep_remote_center(motion, arm, forward_jacobian, inverse, scratch, poses)
     if m.stopping[group] and not moving:
         return ARRIVED
     return RUNNING
@@ -417,14 +445,20 @@ def _advance_path(
         if m.time[_ARM_GROUP] >= trajectory[0].duration:
             p.u, p.rate, p.acceleration = p.u_end, 0.0, 0.0
     past = past_axis(motion, arm, _ARM_GROUP)
+    was = path_fade(path, u)
     excess = 2.0
     while excess > 1.0:
         for i in range(MAX_AXES):
-            near[i] = m.q[i]
+            near[i] = m.q[i] - was * p.slack[i]
         path_pose(path, p.u, T)
         if inverse(arm, T, near, q) != 0:
             hold_here(motion, arm, _ARM_GROUP)
             return _PATH_FAILED
+        left = path_fade(path, p.u)
+        for i in range(arm[0].n_joints):
+            if p.slack[i] != 0.0:
+                low, high = min(arm[0].position_min[i], m.q[i]), max(arm[0].position_max[i], m.q[i])
+                q[i] = min(max(q[i] + left * p.slack[i], low), high)
         if past > arm[0].n_joints:
             q[p.jaw_axis] = path_jaw(path, p.u)
         excess = 0.0
@@ -504,7 +538,7 @@ def advance(
     elif mode == _SERVO:
         _advance_servo(motion, arm, group)
     elif mode == _VELOCITY:
-        code = _advance_velocity(motion, arm, forward_jacobian, group, scratch, poses)
+        code = _advance_velocity(motion, arm, forward_jacobian, inverse, group, scratch, poses)
     elif mode == _EFFORT:
         _advance_effort(motion, arm, forward_jacobian, sample, group, scratch, poses)
     else:

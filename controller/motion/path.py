@@ -33,6 +33,7 @@ __all__ = [
     "add_jaw",
     "add_point",
     "begin_path",
+    "path_fade",
     "path_jaw",
     "path_pose",
     "round_corners",
@@ -67,6 +68,8 @@ PATH = np.dtype(
         ("v", "f8", (MAX_POINTS + 1, 3)),  # v[k]: on the way to point k, m per s of u; zero at both ends
         ("w", "f8", (MAX_POINTS + 1, 3)),  # rad per s of u, in the base frame
         ("q_start", "f8", (MAX_AXES,)),  # rad or m
+        # by which q_start differs from the joints that INVERSE has for it: a shaft beside its remote centre; it fades
+        ("slack", "f8", (MAX_AXES,)),
         ("jaw_rate", "f8"),  # rad per s of u
         ("rates", "f8", (MAX_AXES + 2,)),  # max |dq/du|, then of the tip, linear and angular
         ("bends", "f8", (MAX_AXES + 2,)),  # max |d2q/du2|, likewise
@@ -114,6 +117,7 @@ def begin_path(path: Array, T: Array, q: Array, linear_speed: float, angular_spe
         p.v[0, i], p.w[0, i], p.v[1, i], p.w[1, i] = 0.0, 0.0, 0.0, 0.0
     for i in range(MAX_AXES):
         p.q_start[i] = q[i]
+        p.slack[i] = 0.0
     for i in range(MAX_AXES + 2):
         p.rates[i] = 0.0
         p.bends[i] = 0.0
@@ -212,6 +216,16 @@ def path_jaw(path: Array, u: float) -> float:
     """Return where the jaw is at u, rad, on a path on which it runs along."""
     p = path[0]
     return p.q_start[p.jaw_axis] + u * p.jaw_rate  # type: ignore[no-any-return]
+
+
+@kernel(_f8(_PATH, _f8))
+def path_fade(path: Array, u: float) -> float:
+    """Return what is left of `slack` at u: 1 at the start, 0 at the end, without velocity and acceleration there."""
+    u_end = path[0].u_end
+    if u_end <= 0.0:
+        return 1.0
+    x = min(max(u / u_end, 0.0), 1.0)
+    return 1.0 - x * x * x * (10.0 - x * (15.0 - 6.0 * x))  # type: ignore[no-any-return]
 
 
 @kernel(types.void(_PATH, _f8, _matrix))

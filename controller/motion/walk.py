@@ -24,7 +24,12 @@ JUMP = 10
 
 STRAIGHT_STEPS = 64  # samples over the straight stretches of the whole path,
 SHORT_STEPS = 12  # but at least so many in each of them, and so many in each corner
-START_TOLERANCE = 1e-6  # rad, m: INVERSE of the start must give the start, up to its rounding near singularities
+START_TOLERANCE = 1e-6  # rad, m: INVERSE of the start must give the start, up to its rounding near singularities,
+START_SLACK = (
+    0.02  # or, where a remote centre is kept, up to this: a stop in joint space, or a trocar set a little beside
+)
+# the shaft, leaves it so
+FADE_RATE, FADE_BEND = 1.875, 5.7735  # the largest |d/dx| and |d2/dx2| of `path_fade` over x = u / u_end
 STEP_REVOLUTE = 0.1  # rad; a joint that changes by more between two samples of a path is looked at more closely
 STEP_PRISMATIC = 0.02  # m
 BEND_PART = 0.25  # two neighbouring changes of a joint that differ by more are sampled anew,
@@ -226,6 +231,9 @@ WALK = _i8(_PATH, _ARM, _INVERSE, _matrix, _vector, _vector)
 def walk(path: Array, arm: Array, inverse: Any, T: Array, q: Array, q_near: Array) -> int:  # noqa: ANN401
     """Walk a path with the inverse kinematics; return 0, the first status that is not 0, or JUMP.
 
+    With a remote centre, the start may be beside it: `slack` is by how much, and rates and bends are then those with
+    its fading.
+
     JUMP: the pose at the start is not that of q_start; or between two samples a joint changes however near each other
     the samples are taken, as where the solution goes over to another branch. A change of less than 0.1 rad or 20 mm
     between two samples is taken for motion without a closer look.
@@ -247,8 +255,12 @@ def walk(path: Array, arm: Array, inverse: Any, T: Array, q: Array, q_near: Arra
     if status != 0:
         return status
     for i in range(arm[0].n_joints):
-        if not abs(q[i] - p.q_start[i]) <= START_TOLERANCE:
+        slack = p.q_start[i] - q[i]
+        if abs(slack) <= START_TOLERANCE:
+            continue
+        if not (arm[0].through and abs(slack) <= START_SLACK):
             return JUMP
+        p.slack[i] = slack
     _copy(q, p.samples[2])
     u = 0.0
     for k in range(1, p.n):
@@ -265,6 +277,10 @@ def walk(path: Array, arm: Array, inverse: Any, T: Array, q: Array, q_near: Arra
     _copy(p.samples[2], q)
     if p.jaw_axis >= 0:
         q[p.jaw_axis] = path_jaw(path, p.u_end)
+    if p.u_end > 0.0:
+        for i in range(arm[0].n_joints):
+            p.rates[i] += FADE_RATE * abs(p.slack[i]) / p.u_end
+            p.bends[i] += FADE_BEND * abs(p.slack[i]) / (p.u_end * p.u_end)
     return 0
 
 

@@ -16,6 +16,7 @@ from controller.commands import Client, Reply, Request
 from controller.config import Config, load_config
 from controller.daemon import Daemon
 from controller.gateway import Gateway
+from controller.inputs import INPUT
 from controller.mailbox import CAPACITY, MAILBOX, VERB, Group, Operation, Verb
 from controller.run_dir import AxisInfo, Descriptor, RunDir, write_atomically
 from telemetry.ring import create_ring, publish
@@ -38,11 +39,13 @@ class FakeCore:
     def __init__(self, run_dir: RunDir, *, lockstep: bool) -> None:
         self.ring = create_ring(run_dir.samples, SAMPLE, 1024, epoch=EPOCH, wall_offset_ns=0)
         self.mailbox = create_records(run_dir.mailbox, MAILBOX)
+        create_ring(run_dir.inputs, INPUT, 256, epoch=EPOCH, wall_offset_ns=0)
         self.lockstep = create_records(run_dir.lockstep, LOCKSTEP) if lockstep else None
         self.verdicts: dict[int, int] = {}
         self.ends: dict[int, tuple[MotionStatus, int]] = {}
         self.messages: list[np.ndarray[Any, Any]] = []
         self.sample = np.zeros(1, SAMPLE)
+        self.sample["fault_axis"] = -1
         self.sample["setpoint_pose"] = self.sample["measured_pose"] = np.eye(4)
         self._left = 0
         self._operation = 0

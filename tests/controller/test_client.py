@@ -92,6 +92,16 @@ def test_motion_that_a_fault_ends_raises_the_fault(served):
     assert caught.value.code == Code.FOLLOWING_ERROR
 
 
+def test_fault_names_its_axis_and_figures_to_the_program_and_in_the_status(served_lockstep):
+    sample = served_lockstep.core.sample
+    sample["fault_axis"], sample["fault_value"], sample["fault_bound"] = 2, 0.012, 0.005
+    served_lockstep.core.ends[Operation.MOVE_JP] = (MotionStatus.ABORTED, Code.FOLLOWING_ERROR)
+    with Arm() as arm:
+        with pytest.raises(ArmFault, match=r"Axis insertion: measured 0\.012 m, allowed 0\.005 m\. It ended move_jp"):
+            arm.move_jp(GOAL).wait()
+        assert arm.status().fault.figures == "axis insertion: measured 0.012 m, allowed 0.005 m"
+
+
 def test_motion_that_another_replaces_raises_preempted(served_lockstep):
     with Arm() as arm:
         first = arm.move_jp(GOAL)

@@ -31,15 +31,16 @@ def refused(path):
 @pytest.mark.parametrize("name", shipped_configs())
 def test_every_shipped_configuration_is_valid(name):
     config = load_config(name)
-    assert config.arm.name == "PSM1"
+    assert config.arm.name == ("PANDA1" if name.startswith("panda") else "PSM1")
     assert config.rig is not None
 
 
-def test_strict_configuration_keeps_a_real_arms_times():
-    config = load_config("psm_emulated_strict")
+@pytest.mark.parametrize("arm", ["psm", "panda"])
+def test_strict_configuration_keeps_a_real_arms_times(arm):
+    config = load_config(f"{arm}_emulated_strict")
     assert config.driver.watchdog == 0.004
     assert config.cycle.feedback_timeout == 0.003
-    assert load_config("psm_emulated").law == config.law
+    assert load_config(f"{arm}_emulated").law == config.law
 
 
 MUTATIONS = [

@@ -74,6 +74,43 @@ def test_every_system_event_has_an_outcome_in_every_state():
     assert (TABLE[:, [int(e) for e in system]] != REFUSED).all()
 
 
+def test_every_event_has_a_column_and_every_state_a_row():
+    assert [int(event) for event in Event] == list(range(TABLE.shape[1]))
+    assert [int(state) for state in OperatingState] == list(range(TABLE.shape[0]))
+    assert REFUSED not in list(OperatingState)
+
+
+@pytest.mark.parametrize("command", [Event.ENABLE, Event.DISABLE, Event.HOME, Event.UNHOME])
+def test_a_command_that_takes_time_or_changes_no_power_leaves_the_state_as_it_is(command):
+    for state in OperatingState:
+        assert transition(int(state), int(command)) in (state, REFUSED)
+
+
+def test_a_powered_hold_pauses_an_arm_that_has_power():
+    assert transition(int(E), int(Event.HELD)) == P
+    assert transition(int(P), int(Event.HELD)) == P
+
+
+def test_power_enables_an_arm_that_had_none_and_ends_no_pause():
+    assert [transition(int(state), int(Event.POWERED)) for state in OperatingState] == [E, E, P, E]
+
+
+def test_the_end_of_a_disable_is_disabled_wherever_it_comes():
+    assert {transition(int(state), int(Event.UNPOWERED)) for state in OperatingState} == {D}
+
+
+@pytest.mark.parametrize(
+    ("state", "command"), [(D, Event.PAUSE), (D, Event.RESUME), (E, Event.RESUME), (P, Event.ENABLE)]
+)
+def test_what_has_no_meaning_in_a_state_is_refused_as_that(state, command):
+    assert verdict(int(state), int(command)) == Code.INVALID_IN_STATE
+
+
+@pytest.mark.parametrize("command", [Event.PAUSE, Event.RESUME, Event.HOME])
+def test_what_a_fault_forbids_is_refused_as_that(command):
+    assert verdict(int(F), int(command)) == Code.IN_FAULT
+
+
 def test_the_reason_helps_homing_before_enabling_names_enabling():
     assert verdict(int(D), int(Event.HOME)) == Code.NOT_ENABLED
     assert verdict(int(P), int(Event.HOME)) == Code.PAUSED

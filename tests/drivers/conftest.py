@@ -31,10 +31,11 @@ def axis_settings(n_axes: int = N_AXES, **changes) -> AxisSettings:
 class Device:
     """The firmware, its board and the master end of its pseudo-terminal."""
 
-    def __init__(self):
+    def __init__(self, **board):
         self.library = native.load()
-        self.firmware = native.new_firmware(0xC0FFEE)
+        self.firmware = native.new_firmware(0xC0FFEE, **board)
         self.inputs = np.zeros(1, native.BOARD_INPUTS)
+        self.inputs["temperature"] = np.nan
         self.outputs = np.zeros(1, native.BOARD_OUTPUTS)
         self.master, self.slave = os.openpty()
         tty.setraw(self.slave)  # and it stays open: else the master reads EIO between two hosts
@@ -150,14 +151,36 @@ def make_axis_settings():
 
 
 @pytest.fixture
-def device():
-    device = Device()
-    yield device
-    device.close()
+def make_device():
+    made = []
+
+    def make(**board):
+        made.append(Device(**board))
+        return made[-1]
+
+    yield make
+    for device in made:
+        device.close()
 
 
 @pytest.fixture
-def host(device):
-    host = Host(device)
-    yield host
-    host.driver.close()
+def device(make_device):
+    return make_device()
+
+
+@pytest.fixture
+def make_host():
+    made = []
+
+    def make(device, **settings):
+        made.append(Host(device, **settings))
+        return made[-1]
+
+    yield make
+    for host in made:
+        host.driver.close()
+
+
+@pytest.fixture
+def host(make_host, device):
+    return make_host(device)

@@ -24,8 +24,8 @@ from drivers.driver import (
     Status,
 )
 from drivers.serial_port import SerialPortError
-from firmware_bridge.frame import make_frame
-from firmware_bridge.messages import PROTOCOL_HASH, MessageType, message_dtype
+from firmware_bridge.frame import HEADER, make_frame, parse_frame
+from firmware_bridge.messages import PROTOCOL_HASH, MessageType, arm_hash, message_dtype
 from kinematics.compiled import array_of, kernel, prepare
 
 COMMAND_BYTES, REPLY = 166, 146  # of seven axes on the wire
@@ -37,6 +37,8 @@ FEEDBACK_AFTER_RECEIVE = types.int64(types.FunctionType(RECEIVE), array_of(LINK)
 def through_a_function_type(part, link, feedback):
     return part(link, feedback)
 
+
+KEY = bytes(range(16))
 
 # --- the contract ---------------------------------------------------------------------------------------------------
 
@@ -57,6 +59,38 @@ def test_the_device_says_who_it_is(host):
     info = host.info
     assert (info.kind, info.serial_number, info.n_axes, info.servo_rate) == ("bridge", "00c0ffee", 7, 4000.0)
     assert info.firmware.startswith("0.1.0 (")
+    assert (info.protocol, info.arm, info.tool) == (f"{PROTOCOL_HASH:08x}", "", 0)
+
+
+def test_the_device_says_for_which_arm_it_was_set_up_and_which_instrument_it_holds(make_device, make_host):
+    device = make_device(arm=arm_hash("PSM1"), tool=420)
+    info = make_host(device).info
+    assert (info.arm, info.tool) == (f"{arm_hash('PSM1'):08x}", 420)
+    assert info.arm != f"{arm_hash('PSM2'):08x}"
+
+
+def test_temperatures_come_in_turn_and_are_no_number_before(host):
+    host.device.inputs["temperature"][0] = [30.0, 31.0, np.nan, 33.0, 34.0, 35.0, 36.0, 99.0]
+    host.device.inputs["tool"] = 17
+    for k in range(1, 15):
+        assert host.exchange(mode=Mode.OFF) == 1
+        expected = np.where(np.arange(8) < min(k, 7), host.device.inputs["temperature"][0], np.nan)
+        np.testing.assert_equal(host.feedback["temperature"][0], expected)
+        assert host.feedback["tool"][0] == 17
+    host.device.inputs["temperature"][0, 4] = 60.0
+    for _ in range(7):
+        host.exchange(mode=Mode.OFF)
+    assert host.feedback["temperature"][0, 4] == 60.0
+
+
+def test_power_on_closed_brakes_and_the_pedal_arrive(host):
+    host.exchange(mode=Mode.OFF)
+    host.device.inputs["pedal"] = 1
+    for _ in range(3):
+        host.exchange(mode=Mode.BRAKED, effort=0.2)
+    assert Status(int(host.feedback["status"][0])) == Status.POWERED | Status.BRAKED | Status.PEDAL
+    assert (host.device.outputs["power"][0], host.device.outputs["brakes_released"][0]) == (1, 0)
+    np.testing.assert_allclose(host.feedback["effort"][0, :7], 0.2, rtol=1e-6)
 
 
 def test_the_handshake_s_bytes_are_counted(host):
@@ -262,6 +296,65 @@ def test_after_any_garbage_the_next_reply_is_understood(host, garbage):
     assert host.exchange() == 1
 
 
+def test_foreign_frames_are_bad_ones(host):
+    """Whatever type they are of, the handshake's included, and whatever they hold."""
+    payload = np.zeros(1, message_dtype("FEEDBACK", 7))
+    payload["n_axes"], payload["time_low_us"], payload["echo"] = 7, 10**6, 1
+    host.send()
+    types_ = [type_ for type_ in range(0, 256, 5) if type_ != MessageType.FEEDBACK]
+    types_ += [MessageType.COMMAND, MessageType.HELLO_REPLY, MessageType.CONFIGURE_REPLY]
+    for count, type_ in enumerate(types_, 1):
+        host.device.write(make_frame(type_, payload.tobytes()))
+        assert host.take() == 0
+        assert (host.count("frames_received"), host.count("frames_bad")) == (count, count)
+    assert not host.feedback["echo"][0]
+
+
+def test_a_healthy_cycle_is_no_flood_even_with_a_late_reply_beside_the_due_one(host):
+    for _ in range(5):
+        host.device.tick()
+        host.send()
+        late = host.reply()
+        assert host.take() == 0
+        host.device.tick()
+        host.send()
+        host.device.write(late + host.reply())
+        assert host.take() == 2
+        assert host.count("floods") == 0
+    assert host.count("frames_bad") == host.count("frames_stale") == 0
+
+
+@pytest.mark.parametrize("babble", [b"\x55" * 4000, b"\x01\x02\x00" * 1300, make_frame(9, bytes(100)) * 30])
+def test_a_babbling_device_is_muted_and_heard_again_when_it_stops(host, babble):
+    for floods in range(1, 6):
+        host.device.tick()
+        host.send()
+        reply = host.reply()
+        host.device.write(babble + reply)
+        before = host.count("rx_count")
+        assert host.take() == 0  # the due reply stands behind all that
+        assert host.count("floods") == floods
+        assert host.count("rx_count") <= before + host.count("bytes_max")
+    host.device.write(b"\0")
+    host.take()
+    assert host.exchange() == 1
+    assert host.count("floods") == 0
+
+
+@given(st.lists(st.binary(max_size=900), min_size=1, max_size=6))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_call_works_on_no_more_than_its_quota_whatever_comes(host, pieces):
+    for piece in pieces:
+        received, bad = host.count("frames_received"), host.count("frames_bad")
+        host.device.write(piece)
+        assert host.take() == 0
+        assert (host.count("floods") > 0) == (len(piece) > host.count("bytes_max"))
+        assert host.count("frames_received") - received + host.count("frames_bad") - bad <= host.count("bytes_max")
+    host.device.write(b"\0")
+    host.take()
+    assert host.exchange() == 1
+
+
 def test_a_flood_without_frames_is_survived(host):
     for _ in range(6):
         host.device.write(b"\x55" * 3000)
@@ -292,6 +385,67 @@ def test_a_device_that_restarts_is_reported_and_its_zeros_are_not_taken_for_posi
     assert host.feedback["fault"][0] == DeviceFault.NOT_CONFIGURED
     assert (host.feedback["position"] == before["position"]).all()
     assert (host.feedback["t_device_ns"] == before["t_device_ns"]).all()
+
+
+# --- who stands between --------------------------------------------------------------------------------------------
+
+
+def test_a_command_changed_on_its_way_is_told_to_the_host_even_if_every_one_is(make_device, make_host):
+    host = make_host(make_device(key=KEY), key=KEY)
+    assert host.exchange(mode=Mode.OFF) == 1
+    host.exchange(mode=Mode.ON)
+    frame, payload = np.zeros(300, np.uint8), message_dtype("COMMAND", 7)
+    for _ in range(3):
+        host.device.tick()
+        host.send(mode=Mode.ON, effort=0.1)
+        wire = np.frombuffer(host.device.read(COMMAND_BYTES), np.uint8).copy()
+        length = parse_frame(wire, 0, wire.size - 1, frame)
+        assert length == payload.itemsize + 8
+        command = frame[HEADER : HEADER + payload.itemsize].view(payload)
+        command["axes"]["effort"] *= 2
+        changed = make_frame(MessageType.COMMAND, frame[HEADER : HEADER + length].tobytes())
+        host.device.write(host.device.reply_to(changed))
+        assert host.take() == 1
+        assert host.feedback["fault"][0] == DeviceFault.TAMPERED
+        host.device.tick()
+        assert host.device.is_dead()
+
+
+def test_each_command_s_tag_is_of_the_host_s_key(make_device, make_host):
+    host = make_host(make_device(key=KEY), key=KEY)
+    for k in range(20):
+        assert host.exchange(mode=Mode.OFF, effort=0.01 * k) == 1
+        assert host.feedback["fault"][0] == DeviceFault.NONE
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "message"),
+    [
+        (KEY, bytes(16), "obeys only who has its key, and none is configured: name the file .* driver.key_file"),
+        (bytes(16), KEY, "driver.key_file gives a key, but the device at .* has none: put it into the device, or"),
+        (KEY, KEY[::-1], "has another key than driver.key_file gives: name the file with the key of device 00c0ffee"),
+    ],
+)
+def test_another_key_is_found_when_the_port_is_opened(make_device, make_axis_settings, theirs, ours, message):
+    device = make_device(key=theirs)
+    driver = BridgeDriver(device.path, make_axis_settings(), key=ours)
+    with pytest.raises(DriverError, match=message):
+        device.serve_while(driver.open)
+    assert driver.link["fd"][0] == -1
+    device.tick()
+    assert device.is_dead()
+
+
+@pytest.mark.parametrize("size", [0, 15, 17, 32])
+def test_a_key_of_another_size_is_refused(make_axis_settings, size):
+    with pytest.raises(DriverError, match=f"the key has {size} bytes, the firmware takes 16: give 32 hexadecimal"):
+        BridgeDriver("/dev/null", make_axis_settings(), key=bytes(size))
+
+
+def test_a_current_beyond_the_board_s_rating_is_refused_with_its_value(make_device, make_axis_settings):
+    device = make_device(current_rating=[5.0, 5.0, 1.5])
+    with pytest.raises(DriverError, match=r"refuses current_max = 2\.0 of axis 2"):
+        device.serve_while(BridgeDriver(device.path, make_axis_settings()).open)
 
 
 # --- the port goes away ---------------------------------------------------------------------------------------------
@@ -417,6 +571,25 @@ def test_the_handshake_repeats_what_was_lost_and_skips_what_is_old(device, make_
     driver.close()
 
 
+def test_a_hello_that_was_heard_twice_does_not_spoil_the_handshake(make_device, make_axis_settings):
+    """Each opens a session; the answer that the host hears first is of one that is over."""
+    device = make_device(key=KEY)
+    hello = make_frame(MessageType.HELLO, np.uint32(PROTOCOL_HASH).tobytes())
+    heard, late = [], []
+
+    def answer(data: bytes) -> bytes:
+        heard.append(data)
+        reply = device.reply_to(data)
+        if len(heard) == 1:
+            late.append(device.reply_to(hello))
+        return late.pop() + reply if len(heard) == 2 else reply
+
+    driver = BridgeDriver(device.path, make_axis_settings(), key=KEY)
+    assert device.serve_while(driver.open, answer=answer).n_axes == 7
+    assert len(heard) == 4
+    driver.close()
+
+
 def test_a_host_that_follows_a_dead_one_waits_for_the_watchdog(device, make_axis_settings):
     first = BridgeDriver(device.path, make_axis_settings())
     device.serve_while(first.open)
@@ -425,7 +598,8 @@ def test_a_host_that_follows_a_dead_one_waits_for_the_watchdog(device, make_axis
     c["n_axes"] = 7
     for sequence, mode in enumerate((Mode.OFF, Mode.ON), 1000):
         c["sequence"], c["mode"] = sequence, mode
-        device.reply_to(make_frame(MessageType.COMMAND, c.tobytes(), NO_KEY))
+        session = int(first.link["device_i8"][0, bridge.SESSION])
+        device.reply_to(make_frame(MessageType.COMMAND, c.tobytes(), NO_KEY, session))
     device.tick()
     assert device.outputs["power"][0] == 1
     bridge.close_port(first._port)  # it dies without a word

@@ -1,8 +1,10 @@
 import contextlib
 import ctypes
 import errno
+import fcntl
 import logging
 import os
+import select
 import termios
 import threading
 import tty
@@ -12,7 +14,7 @@ import pytest
 
 from drivers import serial_port
 from drivers.driver import LINK, DriverError
-from drivers.serial_port import SerialPortError, close_port, open_port, read_bytes, write_bytes
+from drivers.serial_port import SerialPortError, _arrived, close_port, open_port, read_bytes, write_bytes
 
 
 @pytest.fixture
@@ -24,6 +26,17 @@ def pty():
     for fd in (master, slave):
         with contextlib.suppress(OSError):
             os.close(fd)
+
+
+def arrive(pty, data: bytes) -> None:
+    """Write to the master, and return when the slave has all: the kernel carries it over at its leisure."""
+    before = int.from_bytes(fcntl.ioctl(pty[2], termios.FIONREAD, bytes(4)), "little")
+    os.write(pty[0], data)
+    for _ in range(10_000_000):
+        if int.from_bytes(fcntl.ioctl(pty[2], termios.FIONREAD, bytes(4)), "little") == before + len(data):
+            return
+        os.sched_yield()
+    raise AssertionError(f"{len(data)} bytes never arrived")
 
 
 @pytest.fixture
@@ -134,6 +147,64 @@ def test_a_flood_stops_at_the_room_there_is(pty, link):
     assert link["error"][0] == 0
 
 
+def test_a_call_takes_no_more_than_its_quota_and_throws_the_rest_away(pty, link):
+    link["bytes_max"] = 10
+    arrive(pty, b"0123456789and too much")
+    assert read_bytes(link) == 10
+    assert link["rx"][0, :10].tobytes() == b"0123456789"
+    assert (link["rx_count"][0], link["bytes_received"][0], link["floods"][0]) == (10, 22, 1)
+    assert read_bytes(link) == 0
+    assert (link["rx_count"][0], link["floods"][0]) == (10, 0)
+
+
+def test_a_quota_that_is_just_used_up_is_no_flood(pty, link):
+    link["bytes_max"] = 10
+    for k in range(1, 4):
+        arrive(pty, b"0123456789")
+        assert read_bytes(link) == 10
+        assert (link["rx_count"][0], link["floods"][0]) == (10 * k, 0)
+
+
+def test_floods_are_counted_while_they_follow_one_another(pty, link):
+    link["bytes_max"] = 10
+    for count, floods in ((11, 1), (4000, 2), (11, 3), (10, 0), (0, 0), (50, 1)):
+        arrive(pty, b"x" * count)
+        read_bytes(link)
+        link["rx_count"] = 0
+        assert link["floods"][0] == floods
+
+
+def test_in_lock_step_all_of_a_flood_is_read(pty, link):
+    """What the other side has sent is known there: none of it may be left for the next cycle."""
+    link["bytes_max"], link["await_bytes"] = 10, 3000
+    os.write(pty[0], b"x" * 3005)
+    assert read_bytes(link) == 10
+    assert (link["rx_count"][0], link["bytes_received"][0], link["floods"][0]) == (10, 3000, 1)
+    link["await_bytes"] = 3005
+    assert read_bytes(link) == 5
+    assert (link["rx_count"][0], link["floods"][0]) == (15, 0)
+
+
+def test_a_flood_without_end_costs_a_bounded_number_of_reads(monkeypatch, link):
+    """The same code, interpreted, on a port that has always more."""
+    rooms = []
+
+    def read(_fd, _address, count):
+        rooms.append(int(count))
+        return int(count)
+
+    monkeypatch.setattr(serial_port, "_read", read)
+    link["bytes_max"] = 292
+    for _ in range(3):
+        rooms.clear()
+        assert read_bytes.py_func(link.view(np.recarray)) == 292
+        assert rooms[0] == 292
+        assert len(rooms) == 1 + serial_port.DISCARD_READS
+        assert max(rooms) <= link["rx"].shape[1]
+        link["rx_count"] = 100
+    assert link["floods"][0] == 3
+
+
 def test_bytes_that_never_come_end_in_a_timeout(monkeypatch, link):
     """The same code, interpreted, so that its patience can be cut short."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -197,3 +268,20 @@ def test_what_is_written_arrives(pty, link):
     assert write_bytes(link, 5) == 0
     assert os.read(pty[0], 100) == b"hello"
     assert link["bytes_sent"][0] == 5
+
+
+def test_what_has_arrived_is_counted_without_a_read():
+    far, near = os.openpty()
+    scratch = np.zeros(1, np.int64)
+    try:
+        tty.setraw(near)
+        assert _arrived(near, scratch) == 0
+        os.write(far, b"abc")
+        select.select([near], [], [], 10.0)
+        assert _arrived(near, scratch) == 3
+        assert os.read(near, 2) == b"ab"
+        assert _arrived(near, scratch) == 1
+    finally:
+        os.close(far)
+        os.close(near)
+    assert _arrived(near, scratch) < 0

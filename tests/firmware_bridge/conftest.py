@@ -65,11 +65,11 @@ def siphash(key: bytes, data: bytes) -> int:
     return v[0] ^ v[1] ^ v[2] ^ v[3]
 
 
-def frame(type_: int, payload: bytes, key: bytes | None = None) -> bytes:
+def frame(type_: int, payload: bytes, key: bytes | None = None, session: int = 0) -> bytes:
     """With a key: the payload is followed by its tag."""
     if key is not None:
         tagged = bytes([type_, 0]) + (len(payload) + 8).to_bytes(2, "little") + payload
-        payload += siphash(key, tagged).to_bytes(8, "little")
+        payload += siphash(key, tagged + session.to_bytes(8, "little")).to_bytes(8, "little")
     body = bytes([type_, 0]) + len(payload).to_bytes(2, "little") + payload
     return cobs_encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
 
@@ -98,6 +98,7 @@ class Bench:
 
     def __init__(self, *, key: bytes = NO_KEY, **board):
         self.key = key
+        self.session = 0
         self.library = native.load()
         self.firmware = native.new_firmware(0xC0FFEE, key=key, **board)
         self.inputs = np.zeros(1, native.BOARD_INPUTS)
@@ -119,14 +120,16 @@ class Bench:
         return buffer[:count].tobytes()
 
     def ask(self, type_: int, payload: bytes) -> list[tuple[int, bytes]]:
-        self.receive(frame(type_, payload, None if type_ == MessageType.HELLO else self.key))
+        self.receive(frame(type_, payload, None if type_ == MessageType.HELLO else self.key, self.session))
         return parse(self.transmit())
 
     # the messages
     def hello(self, protocol_hash: int = PROTOCOL_HASH) -> np.void:
         ((type_, payload),) = self.ask(MessageType.HELLO, np.uint32(protocol_hash).tobytes())
         assert type_ == MessageType.HELLO_REPLY
-        return np.frombuffer(payload, message_dtype("HELLO_REPLY"))[0]
+        reply = np.frombuffer(payload, message_dtype("HELLO_REPLY"))[0]
+        self.session = int(reply["session_high"]) << 32 | int(reply["session_low"])
+        return reply
 
     def configuration(self, n_axes: int = N_AXES, **changes) -> np.ndarray:
         c = np.zeros(1, message_dtype("CONFIGURE", n_axes))
@@ -154,7 +157,7 @@ class Bench:
         c["sequence"], c["mode"], c["clear_fault"], c["n_axes"] = sequence, mode, clear, n_axes
         for name, value in axes.items():
             c["axes"][name] = value
-        return frame(MessageType.COMMAND, c.tobytes(), self.key)
+        return frame(MessageType.COMMAND, c.tobytes(), self.key, self.session)
 
     def command(self, mode=ON, *, sequence=None, **rest) -> np.void | None:
         """Send a command; its feedback, or None if there was no answer."""

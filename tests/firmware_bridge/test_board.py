@@ -80,6 +80,15 @@ def test_each_motor_s_temperature_is_told_in_turn(bench_class, n_axes):
         np.testing.assert_equal(feedback["temperature"], bench.inputs["temperature"][0, k % n_axes])
 
 
+def test_after_another_configuration_no_axis_is_told_that_it_has_not(bench):
+    bench.hello()
+    bench.configure(n_axes=8)
+    for _ in range(5):
+        bench.command(OFF, n_axes=8)
+    bench.configure(n_axes=2)
+    assert [int(bench.command(OFF, n_axes=2)["temperature_axis"]) for _ in range(4)] == [0, 1, 0, 1]
+
+
 def test_before_a_configuration_there_is_no_temperature(bench):
     bench.inputs["temperature"] = 20.0
     bench.tick()

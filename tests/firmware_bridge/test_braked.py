@@ -38,6 +38,15 @@ def test_only_the_effort_drives_whatever_gains_and_set_points_say(bench):
     assert status(bench.command(BRAKED)) == BRAKED_STATUS | Status.REFERENCED
 
 
+@pytest.mark.parametrize("gains", [{"kp": 100.0}, {"kd": 10.0}])
+def test_nothing_holds_an_axis_that_moves(bench, gains):
+    braked(bench)
+    for k in range(40):
+        bench.place(0.0002 * k)
+        bench.command((BRAKED, SET_REFERENCE)[k % 2], effort=0.4, position=bench.inputs["counts"][0, :7] / 1e5, **gains)
+        assert (bench.tick()["current"][:7] == np.float32(0.2)).all()
+
+
 @pytest.mark.parametrize("effort", [1e30, -1e30])
 def test_the_effort_is_clamped_to_the_largest_current(bench, effort):
     braked(bench, effort=effort)

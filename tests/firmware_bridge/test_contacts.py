@@ -111,6 +111,15 @@ def test_a_suspect_estop_of_before_the_session_is_told_in_it(bench):
     assert bench.command(OFF)["fault"] == DeviceFault.ESTOP_CHANNELS
 
 
+def test_a_suspect_estop_does_not_make_a_device_ready_that_has_no_configuration(bench):
+    press(bench, 0, 1)
+    bench.tick(2 * CHANNEL_TICKS)
+    bench.hello()
+    assert bench.command(OFF)["fault"] == DeviceFault.NOT_CONFIGURED
+    bench.configure()
+    assert ticks(bench, 1)["fault"] == DeviceFault.ESTOP_CHANNELS
+
+
 def test_the_pedal_is_pressed_when_both_contacts_say_so(bench):
     bench.ready()
     for contacts, pressed in (((0, 0), False), ((1, 0), False), ((0, 1), False), ((1, 1), True)):

@@ -74,24 +74,24 @@ def in_pieces(stream: bytes, rng: np.random.Generator) -> bytes:
 def test_no_frame_reaches_outside_the_firmware_s_memory(sanitized, bench, reference_codec):
     make, rng = reference_codec[2], np.random.default_rng(7)
     stream = make(MessageType.HELLO, np.uint32(PROTOCOL_HASH).tobytes())
-    stream += make(MessageType.CONFIGURE, bench.configuration(8, velocity_max=1e9).tobytes(), bench.key)
+    stream += make(MessageType.CONFIGURE, bench.configuration(8, velocity_max=1e9).tobytes(), bench.key, 1)
     command = np.zeros(1, message_dtype("COMMAND", 8))
     for k in range(4000):
         command["sequence"], command["mode"], command["n_axes"] = k, k > 0, 8
         command["axes"]["kp"] = 1e30
-        stream += make(MessageType.COMMAND, command.tobytes(), bench.key)
+        stream += make(MessageType.COMMAND, command.tobytes(), bench.key, 1)
         type_ = int(rng.choice([1, 2, 3, 3, 3, int(rng.integers(256))]))
         payload = rng.integers(0, 256, int(rng.integers(0, 600)), dtype=np.uint8)
         if k % 20 == 19:
             key = bench.key if k % 40 == 19 else None
-            stream += make(type_, payload.tobytes(), key)  # right in form, whatever it says
+            stream += make(type_, payload.tobytes(), key, 1)  # right in form, whatever it says
         elif k % 20 == 9:
             stream += payload.tobytes()
         if k % 50 == 49:  # of any length, and says that it has its axes
             body = bytearray(payload.tobytes().ljust(8, b"\0"))
             body[6] = int(rng.integers(256))
             for type_ in (MessageType.COMMAND, MessageType.CONFIGURE):
-                stream += make(type_, bytes(body)) + make(type_, bytes(body), bench.key)
+                stream += make(type_, bytes(body)) + make(type_, bytes(body), bench.key, 1)
     done = subprocess.run([sanitized], input=in_pieces(stream, rng), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     sent, ticks_with_power = map(int, done.stdout.split())

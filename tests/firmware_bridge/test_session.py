@@ -185,7 +185,7 @@ def test_valid_frames_that_are_no_command_for_this_device_do_nothing(bench, refe
         for payload in (b"", b"\1", b"\0" * 12, b"\7" * 200):
             if type_ != MessageType.COMMAND:  # without a tag it is a tampered one
                 bench.receive(make(type_, payload))
-            bench.receive(make(type_, payload, bench.key))
+            bench.receive(make(type_, payload, bench.key, bench.session))
     bench.transmit()
     bench.tick(4)
     assert bench.is_dead()

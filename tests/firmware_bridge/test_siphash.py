@@ -55,10 +55,10 @@ def test_both_sides_make_the_same_tag_of_any_message(reference_siphash, key, dat
     assert in_c(key, data) == compiled(key, data) == reference_siphash(key, data)
 
 
-@given(st.integers(0, 255), st.binary(max_size=300), st.binary(min_size=16, max_size=16))
-def test_a_frame_with_a_tag_is_the_one_that_was_made_by_hand(reference_codec, type_, payload, key):
-    wire = make_frame(type_, payload, key)
-    assert wire == reference_codec[2](type_, payload, key)
+@given(st.integers(0, 255), st.binary(max_size=300), st.binary(min_size=16, max_size=16), st.integers(0, 2**64 - 1))
+def test_a_frame_with_a_tag_is_the_one_that_was_made_by_hand(reference_codec, type_, payload, key, session):
+    wire = make_frame(type_, payload, key, session)
+    assert wire == reference_codec[2](type_, payload, key, session)
     frame = np.zeros(len(wire), dtype=np.uint8)
     assert parse_frame(np.frombuffer(wire, dtype=np.uint8).copy(), 0, len(wire) - 1, frame) == len(payload) + 8
     assert frame[HEADER : HEADER + len(payload)].tobytes() == payload

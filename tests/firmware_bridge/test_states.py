@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from drivers.driver import DeviceFault, Status
 
-OFF, ON, SET_REFERENCE = 0, 1, 2
+OFF, ON, SET_REFERENCE, BRAKED = 0, 1, 2, 3
 TICK_US = 250
 POWER = Status.POWERED | Status.BRAKES_RELEASED | Status.ENABLING
 
@@ -325,7 +325,7 @@ def test_one_and_eight_axes_are_driven(bench_class):
         assert not bench.outputs["current"][0, n_axes:].any()
 
 
-@pytest.mark.parametrize("bad", [{"mode": 3}, {"mode": 255}, {"clear": 2}])
+@pytest.mark.parametrize("bad", [{"mode": 4}, {"mode": 255}, {"clear": 2}])
 def test_an_unknown_mode_or_flag_is_a_bad_command(bench, bad):
     bench.powered()
     bench.command(**{"mode": ON, **bad})
@@ -434,7 +434,7 @@ def test_feedback_is_of_the_newest_samples(bench):
 
 commands = st.builds(
     dict,
-    mode=st.sampled_from([OFF, ON, ON, ON, SET_REFERENCE]),
+    mode=st.sampled_from([OFF, ON, ON, ON, SET_REFERENCE, BRAKED, BRAKED]),
     clear=st.sampled_from([0, 0, 1]),
     position=st.floats(-2.0, 2.0, width=32),
     velocity=st.floats(-4.0, 4.0, width=32),
@@ -442,7 +442,8 @@ commands = st.builds(
     kp=st.floats(0.0, 1000.0, width=32),
     kd=st.floats(0.0, 10.0, width=32),
 )
-steps = st.tuples(commands, st.integers(0, 18), st.sampled_from([0, 0, 0, 1]), st.integers(-300, 300))
+estops = st.sampled_from([(0, 0)] * 5 + [(1, 1), (0, 1), (1, 0)])
+steps = st.tuples(commands, st.integers(0, 18), estops, st.integers(-300, 300))
 
 
 @given(st.lists(steps, max_size=25))
@@ -454,13 +455,15 @@ def test_whatever_the_host_does_the_outputs_stay_safe(bench_class, story):
     for command, ticks, estop, moved in story:
         feedback = bench.command(**command)
         assert feedback["echo"] == bench.sequence
-        bench.inputs["estop_open"] = estop
+        bench.inputs["estop_open"][0] = estop
         for k in range(ticks):
             counts += moved
             bench.inputs["counts"][0, :7] = counts
             o = bench.tick()
             assert np.isfinite(o["current"]).all()
             assert np.abs(o["current"]).max() <= bench.CURRENT_MAX
-            assert o["power"] == o["brakes_released"]
-            if estop or k + 1 >= bench.WATCHDOG_US // TICK_US or not o["power"]:
+            if o["power"] != o["brakes_released"]:
+                assert (o["power"], o["brakes_released"]) == (1, 0)
+                assert command["mode"] in (BRAKED, SET_REFERENCE)
+            if any(estop) or k + 1 >= bench.WATCHDOG_US // TICK_US or not o["power"]:
                 assert bench.is_dead()

@@ -15,7 +15,7 @@ from controller.config import (
 )
 from drivers.driver import Mode, Status
 from firmware_bridge.frame import HEADER, make_frame, parse_frame
-from firmware_bridge.messages import PROTOCOL_HASH, MessageType, message_dtype
+from firmware_bridge.messages import PROTOCOL_HASH, MessageType, message_dtype, session_of
 from firmware_bridge.siphash import KEY_SIZE
 from hil.rig import Rig
 from kinematics.description import load_arm
@@ -46,6 +46,7 @@ class Host:
         self.rig = Rig(self.config, run_dir)
         self.faults = self.rig.faults
         self.sequence = 0
+        self.session = 0
         self.rx = b""
         self.feedback = None
 
@@ -63,7 +64,7 @@ class Host:
                 yield int(frame[0]), frame[HEADER : HEADER + length].tobytes()
 
     def ask(self, type_, payload, reply, key=None):
-        wire = make_frame(type_, payload, key)
+        wire = make_frame(type_, payload, key, self.session)
         for _ in range(20):
             for kind, data in self.frames(self.rig.step(wire)):
                 if kind == MessageType[reply]:
@@ -74,6 +75,7 @@ class Host:
     def connect(self, **changes):
         hello = self.ask(MessageType.HELLO, np.uint32(PROTOCOL_HASH).tobytes(), "HELLO_REPLY")
         assert hello["protocol_hash"] == PROTOCOL_HASH
+        self.session = session_of(hello)
         a, n = self.arm[0], 7
         c = np.zeros(1, message_dtype("CONFIGURE", n))
         c["n_axes"], c["host_period_us"] = n, round(self.config.cycle.period * 1e6)
@@ -94,7 +96,7 @@ class Host:
         c["sequence"], c["mode"], c["clear_fault"], c["n_axes"] = self.sequence, mode, clear, 7
         for name, value in axes.items():
             c["axes"][name] = value
-        return make_frame(MessageType.COMMAND, c.tobytes(), bytes(KEY_SIZE))
+        return make_frame(MessageType.COMMAND, c.tobytes(), bytes(KEY_SIZE), self.session)
 
     def listen(self, wire):
         """Take the newest feedback out of what the rig sent; returns how many there were."""

@@ -13,6 +13,7 @@ from telemetry.sample import OperatingState
 
 BRAKED_AXES = range(3)
 ALL_AXES = range(7)
+WRIST = (4, 5, 6)
 
 
 def make_stand(seed=1, **driver):
@@ -84,7 +85,8 @@ def test_a_watchdog_that_is_dead_is_found_before_the_brakes_open(stand):
 def test_a_brake_that_slips_is_found_and_named(stand, axis):
     inject(stand.faults, "brake_failed", axis=axis)
     sample = refused(stand)
-    assert (sample["fault"], sample["enable_step"], sample["fault_axis"]) == (Code.BRAKE_SLIPS, Step.BRAKES, axis)
+    assert (sample["fault"], sample["fault_axis"]) == (Code.BRAKE_SLIPS, axis)
+    assert sample["enable_step"] in (Step.BRAKED_POWER, Step.BRAKES)  # it may not even bear the arm's own weight
     assert sample["fault_value"] > sample["fault_bound"]
 
 
@@ -103,7 +105,8 @@ def test_an_encoder_that_counts_backwards_never_gets_to_enabled(stand, axis):
     before = stand.truth["tip_pose"][-1, :3, 3] if len(stand.truth) else None
     sample = refused(stand)
     assert sample["fault"] == Code.ENCODER_SIGN
-    assert sample["fault_axis"] == axis
+    # The last three discs move the wrist's joints and the jaw together.
+    assert sample["fault_axis"] == axis or (axis in WRIST and sample["fault_axis"] in WRIST)
     if before is not None:
         tips = stand.truth["tip_pose"][:, :3, 3]
         assert np.linalg.norm(tips - before, axis=1).max() < 5e-3

@@ -1,4 +1,4 @@
-"""The stand is the daemon's cycle and the emulated arm: same samples, to the bit, and it may be forked in mid-motion."""
+"""The stand is the daemon's cycle and the emulated arm: the same samples, to the bit; and it may be forked."""
 
 import os
 import pickle
@@ -12,7 +12,7 @@ from controller.commands import JointGoal
 from controller.config import load_config
 from controller.daemon import Daemon
 from hil.faults import Faults
-from hil.stand import CommandFailed, Stand, StandError
+from hil.stand import CommandError, Stand, StandError
 from telemetry.ring_file import open_ring
 from telemetry.sample import SAMPLE, OperatingState
 
@@ -153,7 +153,7 @@ def test_a_dead_host_leaves_the_arm_to_its_watchdog(homed):
 
 
 def test_a_refused_command_says_why(homed):
-    with pytest.raises(CommandFailed) as caught:
+    with pytest.raises(CommandError) as caught:
         homed.wait(homed.send("move_jp", JointGoal(position=[9.0] * 7)), 100, "move_jp")
     assert caught.value.code == Code.JOINT_LIMIT
 

@@ -84,6 +84,7 @@ def test_dynamics_of_every_shipped_arm_equal_pinocchios(name, random_positions):
         arm, model = with_random_links(description, 1)
         model.gravity.linear = np.array([0.5, -1.0, -9.0])
         arm[0]["gravity"] = model.gravity.linear
+    model.armature = np.diag(arm[0]["rotor_inertia"])[: model.nv].copy()  # where an actuator turns one joint
     check_against_pinocchio(arm, model, description.n_joints, random_positions(arm, 300))
 
 

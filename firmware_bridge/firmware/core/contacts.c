@@ -15,13 +15,10 @@ void contacts_sample(struct contacts *contacts, const uint32_t values[2])
     else if (contacts->differ_ticks < DIFFER_TICKS)
         contacts->differ_ticks++;
 
-    if (contacts_differ(contacts)) {
+    if (contacts_differ(contacts))
         contacts->suspect = true;
-        contacts->both_seen = false;
-    } else if (contacts->suspect) {
-        contacts->both_seen = contacts->both_seen || contacts->both;
-        contacts->suspect = contacts->any || !contacts->both_seen;
-    }
+    else if (contacts->both)
+        contacts->suspect = false;
 }
 
 bool contacts_differ(const struct contacts *contacts)

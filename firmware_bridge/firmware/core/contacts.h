@@ -8,8 +8,7 @@
 struct contacts {
     bool any, both;            /* of the two are active now */
     uint32_t differ_ticks;     /* for so long they have disagreed */
-    bool suspect;              /* they have disagreed for too long, and have not shown since that both work */
-    bool both_seen;            /* while suspect they have been active together */
+    bool suspect;              /* they have disagreed for too long, and have not been active together since */
 };
 
 /* Takes the newest values; each not 0: that contact is active. */

@@ -25,6 +25,7 @@
 /* What the board knows of itself from its production: it outlives power cycles, and no host can change it. */
 struct board {
     uint32_t serial_number;
+    uint32_t boot;                    /* another one at each power-up: a counter in flash, or a random number */
     uint32_t arm;                     /* hash of the arm that it was set up for; 0: any */
     uint8_t key[FW_KEY_SIZE];         /* authenticates the host's messages; all 0: no key */
     float current_rating[FW_MAX_AXES]; /* A, of the amplifiers; 0: not limited */

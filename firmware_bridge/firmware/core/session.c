@@ -13,16 +13,20 @@ static bool is_zero(const uint8_t *bytes, size_t count)
     return any == 0;
 }
 
-/* True when the frame ends with the tag of all before it; `length` is then that of the payload without the tag. */
-static bool is_authentic(const struct firmware *fw, const uint8_t *frame, size_t *length)
+/* True when the frame ends with the right tag; `length` is then that of the payload without it. The tag is that of the
+ * frame with the session's number in the tag's place, so that nothing recorded is of use in another session. */
+static bool is_authentic(const struct firmware *fw, uint8_t *frame, size_t *length)
 {
     if (*length < FW_TAG)
         return false;
     *length -= FW_TAG;
-    const size_t checked = FW_FRAME_HEADER + *length;
-    uint64_t difference = fw_siphash(fw->board.key, frame, checked);
-    for (unsigned k = 0; k < FW_TAG; k++)
-        difference ^= (uint64_t)frame[checked + k] << (8u * k);
+    uint8_t *at = frame + FW_FRAME_HEADER + *length;
+    uint64_t difference = 0;
+    for (unsigned k = 0; k < FW_TAG; k++) {
+        difference |= (uint64_t)at[k] << (8u * k);
+        at[k] = (uint8_t)((k < 4 ? fw->session : fw->board.boot) >> (8u * (k % 4)));
+    }
+    difference ^= fw_siphash(fw->board.key, frame, FW_FRAME_HEADER + *length + FW_TAG);
     return difference == 0; /* one comparison: how long it takes tells nothing of the tag */
 }
 
@@ -34,6 +38,7 @@ static void answer_hello(struct firmware *fw, const uint8_t *payload, size_t len
     memcpy(&hello, payload, sizeof hello);
     /* While powered somebody else is in session: who only asks gets an answer and disturbs nothing. */
     if (!fw_is_powered(fw)) {
+        fw->session++;
         fw->session_open = hello.protocol_hash == FW_PROTOCOL_HASH;
         fw->has_sequence = false;
         fw->may_enable = false;
@@ -46,6 +51,8 @@ static void answer_hello(struct firmware *fw, const uint8_t *payload, size_t len
         .serial_number = fw->board.serial_number,
         .max_axes = FW_MAX_AXES,
         .servo_rate_hz = 1000000u / FW_TICK_US,
+        .session_low = fw->session,
+        .session_high = fw->board.boot,
         .arm = fw->board.arm,
         .tool = fw->tool,
         .has_key = is_zero(fw->board.key, sizeof fw->board.key) ? 0u : 1u,
@@ -114,7 +121,7 @@ static void take_configuration(struct firmware *fw, const struct fw_configure *c
     fw_configured(fw, same_encoders);
 }
 
-static void answer_configure(struct firmware *fw, const uint8_t *frame, size_t length)
+static void answer_configure(struct firmware *fw, uint8_t *frame, size_t length)
 {
     const uint8_t *payload = frame + FW_FRAME_HEADER;
     const bool authentic = is_authentic(fw, frame, &length);
@@ -179,7 +186,7 @@ static void send_feedback(struct firmware *fw, uint32_t echo, bool is_ready, uin
     fw_send(fw, FW_TYPE_FEEDBACK, &f, FW_FEEDBACK_HEAD + n_axes * sizeof f.axes[0]);
 }
 
-static void answer_command(struct firmware *fw, const uint8_t *frame, size_t length)
+static void answer_command(struct firmware *fw, uint8_t *frame, size_t length)
 {
     struct fw_command command;
     memset(&command, 0, sizeof command);
@@ -191,9 +198,10 @@ static void answer_command(struct firmware *fw, const uint8_t *frame, size_t len
         return;
     memcpy(&command, frame + FW_FRAME_HEADER, length);
     if (!authentic) {
-        /* Somebody between may change every command: the host must hear why nothing is obeyed. */
-        if (is_ready)
-            send_feedback(fw, command.sequence, true, fw->n_axes);
+        /* Somebody between may change every command, or this device has restarted and forgotten the session: the
+         * host must hear why nothing is obeyed. */
+        if (is_ready || command.n_axes <= FW_MAX_AXES)
+            send_feedback(fw, command.sequence, is_ready, is_ready ? fw->n_axes : command.n_axes);
         return;
     }
     if (length != FW_COMMAND_HEAD + command.n_axes * sizeof command.axes[0])
@@ -210,7 +218,7 @@ static void answer_command(struct firmware *fw, const uint8_t *frame, size_t len
     send_feedback(fw, command.sequence, is_ready, is_ready ? fw->n_axes : command.n_axes);
 }
 
-void fw_handle(struct firmware *fw, const uint8_t *frame, size_t length)
+void fw_handle(struct firmware *fw, uint8_t *frame, size_t length)
 {
     switch (frame[0]) {
     case FW_TYPE_HELLO: answer_hello(fw, frame + FW_FRAME_HEADER, length); break;

@@ -23,6 +23,7 @@ struct firmware {
 
     struct link link;
     bool session_open;         /* a HELLO with our protocol hash has come */
+    uint32_t session;          /* sessions opened since power-up */
     bool has_sequence;         /* a command has come in this session */
     uint32_t sequence;         /* of the newest one */
     uint64_t command_time_us;  /* when it came */
@@ -64,8 +65,8 @@ void fw_obey(struct firmware *fw, const struct fw_command *command);
 void fw_tampered(struct firmware *fw);
 void fw_configured(struct firmware *fw, bool same_encoders);
 
-/* session.c: takes a frame without its check; `length` is that of its payload. */
-void fw_handle(struct firmware *fw, const uint8_t *frame, size_t length);
+/* session.c: takes a frame without its check, and may change it; `length` is that of its payload. */
+void fw_handle(struct firmware *fw, uint8_t *frame, size_t length);
 
 /* link.c: makes a frame of `length` bytes and queues it; dropped whole when there is no room. */
 void fw_send(struct firmware *fw, uint8_t type, const void *payload, size_t length);

@@ -11,10 +11,12 @@ void fw_native_break(struct firmware *fw, uint32_t parts)
     fw->broken = parts;
 }
 
-/* The controller starts again, as after its own reset: all forgotten but what the board knows of itself, and what is broken. */
+/* The controller starts again, as after its own reset: all forgotten but what the board knows of itself (its
+ * counter of power-ups goes on), and what is broken. */
 void fw_native_reset(struct firmware *fw)
 {
-    const struct board board = fw->board;
+    struct board board = fw->board;
+    board.boot++;
     const uint32_t broken = fw->broken;
     const uint16_t tool = fw->tool;
     fw_init(fw, &board);

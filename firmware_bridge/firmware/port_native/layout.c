@@ -8,11 +8,12 @@ void fw_native_outputs_layout(size_t *layout);
 void fw_native_board_layout(size_t *layout)
 {
     layout[0] = offsetof(struct board, serial_number);
-    layout[1] = offsetof(struct board, arm);
-    layout[2] = offsetof(struct board, key);
-    layout[3] = offsetof(struct board, current_rating);
-    layout[4] = offsetof(struct board, temperature_max);
-    layout[5] = sizeof(struct board);
+    layout[1] = offsetof(struct board, boot);
+    layout[2] = offsetof(struct board, arm);
+    layout[3] = offsetof(struct board, key);
+    layout[4] = offsetof(struct board, current_rating);
+    layout[5] = offsetof(struct board, temperature_max);
+    layout[6] = sizeof(struct board);
 }
 
 void fw_native_inputs_layout(size_t *layout)

@@ -54,7 +54,7 @@ def new_guard(**fields):
     g.coupled[:] = np.arange(MAX_AXES)
     g.actuator_velocity_max[:], g.actuator_effort_max[:], g.resolution[:] = 2.0, 4.0, 1e-5
     g.sensor_difference[:] = 0.005
-    g.kp_max[:N], g.kd_max[:N] = 400.0, 4.0
+    g.kp_stiff[:N], g.kp_max[:N], g.kd_max[:N] = 50.0, 400.0, 4.0
     g.temperature_warn, g.temperature_max = 60.0, 65.0
     g.deceleration, g.remote_center_warn, g.remote_center_max, g.scale = 0.5, 0.001, 0.002, 1.0
     for name, value in fields.items():
