@@ -166,3 +166,13 @@ def test_commands_are_given_in_the_order_of_their_cycles(homed):
     assert len(homed.scheduled()[0]) == 1
     homed.forget_scheduled(0)
     assert len(homed.scheduled()[0]) == 0
+
+
+def test_a_stalled_host_wakes_up_as_many_periods_later_and_the_time_granted_has_passed(homed):
+    def work(stand):
+        tick, count = stand.tick, int(stand._stand["truth_count"][0])
+        stand.faults.stall_host(3)
+        stand.run(10)
+        return stand.tick - tick, int(stand._stand["truth_count"][0]) - count, int(stand._clock["overruns"][0])
+
+    assert in_a_child(homed, work) == (7, 10, 1)
