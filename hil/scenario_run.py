@@ -384,23 +384,29 @@ def _tasks(
 ) -> Iterator[tuple[int, Callable[[], list[tuple[RunResult, Trace | None]]]]]:
     """Yield what is to be done in processes of its own: the scenario's place, and the work."""
     stands: dict[bytes, Stand] = {}
-    for place, scenario in sorted(enumerate(scenarios), key=lambda each: _key(each[1], seed)):
-        if scenario.setup.state == "refused":
-            yield place, lambda scenario=scenario: [(_run_refused(scenario), None)]  # type: ignore[misc]
-            continue
-        key = _key(scenario, seed)
-        if key not in stands:
-            for old in stands.values():
-                old.close()
-            stands = {key: prepare_stand(scenario, seed)}
-        stand = stands[key]
-        plans = [_plan(scenario, stand.config, stand.arm.n_axes, seed, i) for i in range(phases)]
-        chunks = max(1, round(phases / CHUNK))
-        for k in range(chunks):
-            yield (
-                place,
-                lambda stand=stand, scenario=scenario, part=plans[k::chunks]: _walk(stand, scenario, part, trace=False),  # type: ignore[misc]
-            )
+    try:
+        for place, scenario in sorted(enumerate(scenarios), key=lambda each: _key(each[1], seed)):
+            if scenario.setup.state == "refused":
+                yield place, lambda scenario=scenario: [(_run_refused(scenario), None)]  # type: ignore[misc]
+                continue
+            key = _key(scenario, seed)
+            if key not in stands:
+                for old in stands.values():
+                    old.close()
+                stands = {key: prepare_stand(scenario, seed)}
+            stand = stands[key]
+            plans = [_plan(scenario, stand.config, stand.arm.n_axes, seed, i) for i in range(phases)]
+            chunks = max(1, round(phases / CHUNK))
+            for k in range(chunks):
+                yield (
+                    place,
+                    lambda stand=stand, scenario=scenario, part=plans[k::chunks]: _walk(
+                        stand, scenario, part, trace=False
+                    ),  # type: ignore[misc]
+                )
+    finally:
+        for stand in stands.values():
+            stand.close()
 
 
 def _key(scenario: Scenario, seed: int) -> bytes:
