@@ -8,6 +8,7 @@ the scenario's name and the run's index, so any run can be had again by itself.
 import select
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -159,11 +160,17 @@ def prepare_stand(scenario: Scenario, seed: int) -> Stand:
     """
     config = make_config(scenario)
     stand = Stand(config, seed=seed if scenario.seed is None else scenario.seed)
-    for line in scenario.setup.before:
-        name, *pairs = line.split()
-        inject(stand.faults, name, **dict(pair.split("=", 1) for pair in pairs))
-    stand.run(20)
     try:
+        if scenario.fault is not None and CATALOGUE[scenario.fault.name].fault & ~stand.faults.supported:
+            supported = [name for name, entry in CATALOGUE.items() if entry.fault & stand.faults.supported]
+            raise ScenarioError(
+                f"{scenario.source}: {scenario.name}: fault.name = {scenario.fault.name!r} is none that this rig can "
+                f"inject; allowed: {', '.join(supported)}"
+            )
+        for line in scenario.setup.before:
+            name, *pairs = line.split()
+            inject(stand.faults, name, **dict(pair.split("=", 1) for pair in pairs))
+        stand.run(20)
         if scenario.setup.state != "disabled":
             stand.enable()
         if scenario.setup.state == "homed":
@@ -173,7 +180,11 @@ def prepare_stand(scenario: Scenario, seed: int) -> Stand:
             if scenario.setup.depth is not None:
                 stand.wait(stand.send("set_remote_center", RemoteCenter(point=_center(stand, scenario))), 100)
     except CommandError as error:
+        stand.close()
         raise ScenarioError(f"{scenario.source}: {scenario.name}: the set-up failed: {error}") from error
+    except HilError:
+        stand.close()
+        raise
     return stand
 
 
@@ -359,6 +370,10 @@ def _run_refused(scenario: Scenario) -> RunResult:
     return result
 
 
+def _refused(scenario: Scenario) -> list[tuple[RunResult, Trace | None]]:
+    return [(_run_refused(scenario), None)]
+
+
 def _bound_cycles(scenario: Scenario, config: Config | None) -> int | None:
     if scenario.expect.watchdog and config is not None:
         return round(config.driver.watchdog / config.cycle.period)
@@ -384,23 +399,24 @@ def _tasks(
 ) -> Iterator[tuple[int, Callable[[], list[tuple[RunResult, Trace | None]]]]]:
     """Yield what is to be done in processes of its own: the scenario's place, and the work."""
     stands: dict[bytes, Stand] = {}
-    for place, scenario in sorted(enumerate(scenarios), key=lambda each: _key(each[1], seed)):
-        if scenario.setup.state == "refused":
-            yield place, lambda scenario=scenario: [(_run_refused(scenario), None)]  # type: ignore[misc]
-            continue
-        key = _key(scenario, seed)
-        if key not in stands:
-            for old in stands.values():
-                old.close()
-            stands = {key: prepare_stand(scenario, seed)}
-        stand = stands[key]
-        plans = [_plan(scenario, stand.config, stand.arm.n_axes, seed, i) for i in range(phases)]
-        chunks = max(1, round(phases / CHUNK))
-        for k in range(chunks):
-            yield (
-                place,
-                lambda stand=stand, scenario=scenario, part=plans[k::chunks]: _walk(stand, scenario, part, trace=False),  # type: ignore[misc]
-            )
+    try:
+        for place, scenario in sorted(enumerate(scenarios), key=lambda each: _key(each[1], seed)):
+            if scenario.setup.state == "refused":
+                yield place, partial(_refused, scenario)
+                continue
+            key = _key(scenario, seed)
+            if key not in stands:
+                for old in stands.values():
+                    old.close()
+                stands = {key: prepare_stand(scenario, seed)}
+            stand = stands[key]
+            plans = [_plan(scenario, stand.config, stand.arm.n_axes, seed, i) for i in range(phases)]
+            chunks = max(1, round(phases / CHUNK))
+            for k in range(chunks):
+                yield place, partial(_walk, stand, scenario, plans[k::chunks], trace=False)
+    finally:
+        for stand in stands.values():
+            stand.close()
 
 
 def _key(scenario: Scenario, seed: int) -> bytes:

@@ -69,8 +69,8 @@ class SoakResult(msgspec.Struct, kw_only=True):
     stops: list[Stop] = []
 
 
-def _slice(seed: int, config_name: str) -> SoakResult:
-    """Move for SLICE simulated seconds, or until something stops the arm."""
+def _slice(seed: int, config_name: str, seconds: float) -> SoakResult:
+    """Move for so many simulated seconds, or until something stops the arm."""
     rng = np.random.default_rng(seed)
     result = SoakResult(stops=[])
     stand = Stand(load_config(config_name), seed=seed)
@@ -80,7 +80,7 @@ def _slice(seed: int, config_name: str) -> SoakResult:
         stand.home()
         inject(stand.faults, "bit_errors", rate=CORRUPTED / FRAME_BITS)
         home = stand.config.homing.pose
-        end = stand.tick + round(SLICE / stand.config.cycle.period)
+        end = stand.tick + round(seconds / stand.config.cycle.period)
         while stand.tick < end:
             motion = KINDS[int(rng.integers(len(KINDS)))](rng)
             name = f"{motion.kind} speed {motion.speed:.3f} axis {motion.axis}"
@@ -146,7 +146,7 @@ def soak(
     load_config(config)
     while total.hours < hours or running:
         while len(running) < jobs and total.hours + len(running) * SLICE / 3600.0 < hours:
-            child = Forked(partial(_slice, int(seeds.integers(2**31)), config))
+            child = Forked(partial(_slice, int(seeds.integers(2**31)), config, min(SLICE, hours * 3600.0)))
             running[child.fd] = child
         ready, _, _ = select.select(list(running), [], [])
         for fd in ready:

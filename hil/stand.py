@@ -40,7 +40,7 @@ from controller.laws.compile import compile_law
 from controller.laws.parameters import SHARED
 from controller.mailbox import MAILBOX, MESSAGE
 from drivers.bridge import receive, transmit
-from drivers.driver import DeviceInfo
+from drivers.driver import DeviceInfo, DriverError
 from firmware_bridge import native
 
 native.load()  # before the kernels that call it are compiled or read from the cache
@@ -144,7 +144,11 @@ class Stand:
         with tempfile.TemporaryDirectory(prefix="trocar-stand-") as folder:
             self._driver = make_driver(config, self.arm, str(Path(folder, "port")))
             self.device = self._shake_hands(Path(folder, "port"))
-        check_device(config, self.arm, self.device)
+        try:
+            check_device(config, self.arm, self.device)
+        except DriverError:
+            self._driver.close()
+            raise
         values = {
             **state,
             **motion_parts,
