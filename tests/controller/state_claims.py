@@ -9,7 +9,7 @@ import numpy as np
 
 from controller.activity import Activity
 from controller.catalogue import CATALOGUE, Code, Reaction
-from controller.guard import REACTIONS
+from controller.guard.records import REACTIONS
 from controller.mailbox import Operation
 from controller.motion.setpoint import Mode as MotionMode
 from controller.states import Event

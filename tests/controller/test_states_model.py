@@ -13,7 +13,7 @@ from numba.core import types
 
 from controller.activity import CORE, Activity
 from controller.catalogue import Code
-from controller.guard import REACTIONS
+from controller.guard.records import REACTIONS
 from controller.mailbox import MESSAGE, Operation
 from controller.motion.setpoint import MOTION
 from controller.reactions import fail, react
