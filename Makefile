@@ -6,12 +6,14 @@ STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check mutants coverage bench clean
 
 help:
 	@echo "make demo   an emulated PSM moves under the 1 kHz daemon; writes demo.png and demo.mcap"
 	@echo "make test   the whole test-suite"
 	@echo "make check  ruff, mypy --strict, import-linter"
+	@echo "make mutants   small mistakes in guard and states, one by one: the tests must notice each"
+	@echo "make coverage  branches of guard and states, as plain Python: all of them must be taken"
 	@echo "make bench  this project beside its peers, as a table"
 	@echo "make clean  remove .venv and what was built"
 
@@ -41,6 +43,12 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+mutants: $(STAMP)
+	$(BIN)/python -m tests.mutation
+
+coverage: $(STAMP)
+	$(BIN)/python -m tests.mutation.coverage
 
 bench: $(PEERS)
 	$(BIN)/trocar bench

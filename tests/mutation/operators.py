@@ -256,6 +256,12 @@ class _Collector(ast.NodeVisitor):
         for argument in [*node.args, *(word.value for word in node.keywords)]:
             self.visit(argument)
 
+    def visit_Subscript(self, node):
+        if isinstance(node.value, ast.Name) and isinstance(node.slice, ast.Constant) and node.slice.value == 0:
+            self.add(node.slice, "1")  # not -1: of a record's one element that is the same
+            return
+        self.generic_visit(node)
+
     def visit_List(self, node):
         names = {e.id for e in node.elts if isinstance(e, ast.Name) and e.id.startswith("_")}
         for element in node.elts:
