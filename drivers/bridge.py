@@ -53,7 +53,6 @@ __all__ = ["AxisSettings", "BridgeDriver", "receive", "transmit"]
 SENT = 0  # sequence of the newest command sent
 TAKEN = 1  # sequence that the newest feedback taken answers
 TAKEN_TIME_US = 2  # and its device time
-BROKEN_OFF = 3  # 1: a part of a frame is out; end it before the next
 KEY = 4  # and 5: the key's two words
 SESSION = 6  # number of the session
 
@@ -112,14 +111,12 @@ def transmit(link: np.ndarray[Any, Any], command: np.ndarray[Any, Any]) -> int:
         values[at + 3] = command[0].kp[i]
         values[at + 4] = command[0].kd[i]
     length = (C_AXES + C_WORDS * n_axes) * WORD - HEADER
-    lead = link[0].device_i8[BROKEN_OFF]
-    link[0].tx[0] = 0
+    link[0].tx[0] = 0  # ends whatever noise or a broken-off write has left: no two frames are lost for one delimiter
     key0, key1 = np.uint64(link[0].device_i8[KEY]), np.uint64(link[0].device_i8[KEY + 1])
     session = np.uint64(link[0].device_i8[SESSION])
-    count = lead + seal_tagged(TYPE_COMMAND, frame, length, key0, key1, session, link[0].tx[lead:])
+    count = 1 + seal_tagged(TYPE_COMMAND, frame, length, key0, key1, session, link[0].tx[1:])
     link[0].device_i8[SENT] = np.int64(command[0].sequence)
     result = write_bytes(link, count)
-    link[0].device_i8[BROKEN_OFF] = 1 if result != 0 else 0
     if result == 0:
         link[0].frames_sent += np.uint64(1)
     return result
@@ -313,7 +310,6 @@ class BridgeDriver:
         self._link["fd"] = self._port.fd
         self._link["n_axes"] = self._axes.n_axes
         self._link["await_bytes"] = -1
-        self._link["device_i8"][0, BROKEN_OFF] = 1  # whatever a program before us has left unended
         self._link["device_i8"][0, KEY : KEY + 2] = np.array(key_words(self._key), dtype=np.uint64).view(np.int64)
         try:
             info = self._shake_hands()
@@ -433,11 +429,9 @@ class BridgeDriver:
         reply_type, reply_dtype = int(MessageType[reply]), message_dtype(reply)
         patience = max(0.1, 3 * (wire.size + 64) * 10 / self._baud)  # s, before the message is sent again
         while time.monotonic() < deadline:
-            lead = int(self._link["device_i8"][0, BROKEN_OFF])
             self._link["tx"][0, 0] = 0
-            self._link["tx"][0, lead : lead + wire.size] = wire
-            failed = write_bytes(self._link, lead + wire.size)
-            self._link["device_i8"][0, BROKEN_OFF] = int(failed != 0)
+            self._link["tx"][0, 1 : 1 + wire.size] = wire
+            write_bytes(self._link, 1 + wire.size)
             until = min(deadline, time.monotonic() + patience)
             while (left := until - time.monotonic()) > 0:
                 if not select.select([int(self._link["fd"][0])], [], [], left)[0]:

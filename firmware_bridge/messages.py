@@ -278,9 +278,9 @@ def field_offset(dtype: np.dtype[Any], name: str) -> int:
 
 
 def wire_size(name: str, n_axes: int = MAX_AXES) -> int:
-    """Return the most bytes that a message takes on the wire: the stuffed frame and its delimiter."""
+    """Return the most bytes that a message takes on the wire: the stuffed frame between two delimiters."""
     frame = FRAME_OVERHEAD + message_dtype(name, n_axes).itemsize + (TAG if _message(name).has_tag else 0)
-    return frame + frame // 254 + 2
+    return frame + frame // 254 + 3
 
 
 MAX_FRAME = max(wire_size(m.name) for m in MESSAGES)

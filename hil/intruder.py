@@ -86,6 +86,9 @@ def pass_bytes(
     present, passed = c.present, c.passed
     for i in range(count):
         byte = data[i]
+        if byte == 0 and present == 0:  # a delimiter without a frame before it
+            put_byte(lane, faults, counts, 0, now_ns, 0, is_garbled)
+            continue
         if present < ROOM:
             history[start + present] = byte
         present += 1

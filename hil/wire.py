@@ -137,6 +137,9 @@ def put_byte(lane: Array, faults: Array, counts: Array, byte: int, now_ns: int, 
     """
     c = lane[0]
     c.free_ps = max(c.free_ps, now_ns * 1000)
+    if not c.in_frame and byte == 0 and not is_garbled:
+        _append(lane, faults, counts, byte, delay_ns)  # a delimiter without a frame before it
+        return
     if not c.in_frame:
         c.in_frame = 1
         c.frame_start = c.head

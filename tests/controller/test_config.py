@@ -39,7 +39,7 @@ def test_every_shipped_configuration_is_valid(name):
 def test_strict_configuration_keeps_a_real_arms_times(arm):
     config = load_config(f"{arm}_emulated_strict")
     assert config.driver.watchdog == 0.004
-    assert config.cycle.feedback_timeout == 0.003
+    assert config.cycle.feedback_timeout == 0.004
     assert load_config(f"{arm}_emulated").law == config.law
 
 

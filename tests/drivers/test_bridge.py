@@ -28,7 +28,7 @@ from firmware_bridge.frame import HEADER, make_frame, parse_frame
 from firmware_bridge.messages import PROTOCOL_HASH, MessageType, arm_hash, message_dtype
 from kinematics.compiled import array_of, kernel, prepare
 
-COMMAND_BYTES, REPLY = 166, 146  # of seven axes on the wire
+COMMAND_BYTES, REPLY = 167, 147  # of seven axes on the wire
 NO_KEY = bytes(16)
 FEEDBACK_AFTER_RECEIVE = types.int64(types.FunctionType(RECEIVE), array_of(LINK), array_of(FEEDBACK))
 
@@ -267,10 +267,10 @@ def test_every_flipped_bit_and_every_truncation_is_dropped_and_counted(host):
         assert host.take() == 0
         assert host.count("frames_bad") > bit
     before = host.count("frames_bad")
-    for length in range(1, REPLY - 1):
+    for length in range(2, REPLY - 1):  # the first byte is a delimiter
         host.device.write(reply[:length] + b"\0")
         assert host.take() == 0
-        assert host.count("frames_bad") == before + length
+        assert host.count("frames_bad") == before + length - 1
     assert not host.feedback["echo"][0]
     host.device.write(reply)
     assert host.take() == 1
@@ -399,7 +399,7 @@ def test_a_command_changed_on_its_way_is_told_to_the_host_even_if_every_one_is(m
         host.device.tick()
         host.send(mode=Mode.ON, effort=0.1)
         wire = np.frombuffer(host.device.read(COMMAND_BYTES), np.uint8).copy()
-        length = parse_frame(wire, 0, wire.size - 1, frame)
+        length = parse_frame(wire, 1, wire.size - 2, frame)
         assert length == payload.itemsize + 8
         command = frame[HEADER : HEADER + payload.itemsize].view(payload)
         command["axes"]["effort"] *= 2
@@ -538,7 +538,7 @@ def test_settings_that_the_device_refuses_are_named_with_their_value(device, mak
 def test_a_device_that_stores_another_configuration_is_refused(device, make_axis_settings):
     def answer(data: bytes) -> bytes:
         reply = bytearray(device.reply_to(data))
-        if len(reply) == 22:
+        if len(reply) == 23:
             stored = np.zeros(1, message_dtype("CONFIGURE_REPLY"))
             stored["configuration_crc"] = 0x1234
             return make_frame(MessageType.CONFIGURE_REPLY, stored.tobytes())
@@ -607,7 +607,7 @@ def test_a_host_that_follows_a_dead_one_waits_for_the_watchdog(device, make_axis
 
     def answer(data: bytes) -> bytes:
         reply = device.reply_to(data)
-        if len(reply) == 22:
+        if len(reply) == 23:
             refused.append(reply)
             device.tick(16)  # the watchdog's time passes
         return reply

@@ -76,7 +76,7 @@ def frame(type_: int, payload: bytes, key: bytes | None = None, session: int = 0
 
 def parse(wire: bytes) -> list[tuple[int, bytes]]:
     frames = []
-    for piece in wire.split(b"\0")[:-1]:
+    for piece in filter(None, wire.split(b"\0")[:-1]):  # each frame has a delimiter before it, too
         body = cobs_decode(piece)
         assert body is not None
         assert int.from_bytes(body[-4:], "little") == zlib.crc32(body[:-4])

@@ -36,8 +36,8 @@ def test_constants_are_those_of_the_drivers(name, enum):
 def test_seven_axes_fit_a_kilohertz_at_four_megabaud():
     """One after the other, with time left in the period to work them out; 10 bits a byte."""
     command, feedback = wire_size("COMMAND", 7), wire_size("FEEDBACK", 7)
-    assert command == message_dtype("COMMAND", 7).itemsize + FRAME_OVERHEAD + TAG + 2
-    assert feedback == message_dtype("FEEDBACK", 7).itemsize + FRAME_OVERHEAD + 2
+    assert command == message_dtype("COMMAND", 7).itemsize + FRAME_OVERHEAD + TAG + 3
+    assert feedback == message_dtype("FEEDBACK", 7).itemsize + FRAME_OVERHEAD + 3
     assert (command + feedback) * 10 / 4_000_000 < 0.85e-3
 
 

@@ -146,4 +146,4 @@ def test_compiled_code_runs_the_firmware(bench):
     bench.ready()
     wire = np.frombuffer(bench.command_frame(0, sequence=99), dtype=np.uint8)
     out = np.zeros(256, np.uint8)
-    assert run(bench.firmware, bench.inputs, bench.outputs, wire, out) == 146
+    assert run(bench.firmware, bench.inputs, bench.outputs, wire, out) == 147

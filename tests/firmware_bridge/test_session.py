@@ -133,7 +133,7 @@ def test_fragmentation_changes_nothing(bench_class, cuts):
     whole = bench_class().ready()
     whole.receive(whole.command_frame(OFF, sequence=10) + whole.command_frame(OFF, sequence=11))
     assert replies == whole.transmit()
-    assert replies.count(b"\0") == 2
+    assert replies.count(b"\0") == 4  # before and after each
 
 
 def test_a_frame_is_taken_byte_by_byte(bench):
@@ -248,5 +248,6 @@ def test_a_slow_reader_loses_whole_frames_only(bench, reference_codec):
         bench.sequence += 1
     pieces = bench.transmit().split(b"\0")
     assert pieces.pop() == b""
+    pieces = [piece for piece in pieces if piece]
     assert len(pieces) >= 2
     assert all(len(reference_codec[1](piece)) == 144 for piece in pieces)

@@ -15,7 +15,7 @@ from kinematics.dynamics import gravity_effort
 N = 7
 KP = np.array([2000.0, 2000.0, 40000.0, 10.0, 10.0, 10.0, 10.0])
 KD = np.array([20.0, 20.0, 400.0, 0.12, 0.12, 0.12, 0.12])
-COMMAND_BYTES, FEEDBACK_BYTES = 166, 146  # of seven axes, framed
+COMMAND_BYTES, FEEDBACK_BYTES = 166, 147  # of seven axes, framed; this host sends no delimiter before a frame
 
 
 def gravity_on_actuators(host):

@@ -30,7 +30,8 @@ void fw_send(struct firmware *fw, uint8_t type, const void *payload, size_t leng
     uint8_t frame[FW_MAX_FRAME];
     uint8_t wire[FW_MAX_FRAME];
     memcpy(frame + FW_FRAME_HEADER, payload, length);
-    const size_t count = fw_frame_make(type, frame, length, wire);
+    wire[0] = 0; /* ends what noise has left: no two frames are lost for one delimiter */
+    const size_t count = 1u + fw_frame_make(type, frame, length, wire + 1);
     if (count > sizeof link->tx - link->tx_count)
         return;
     memcpy(link->tx + link->tx_count, wire, count);
