@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -74,7 +74,6 @@ def run(
 
     from hil.faults import HilError
     from hil.scenario_report import make_junit, make_table, summary
-    from hil.scenario_run import run_scenarios
 
     scenarios = _choose(pattern)
     if list_them:
@@ -84,7 +83,7 @@ def run(
     jobs = jobs or len(os.sched_getaffinity(0))
     began = time.monotonic()
     try:
-        results = _run_shown(run_scenarios, scenarios, phases=phases, seed=seed, jobs=jobs)
+        results = _run_shown(scenarios, phases=phases, seed=seed, jobs=jobs)
     except HilError as error:
         raise _refuse(error) from error
     seconds = time.monotonic() - began
@@ -109,10 +108,12 @@ def run(
         raise typer.Exit(1)
 
 
-def _run_shown(work, scenarios, *, phases, seed, jobs):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _run_shown(scenarios: "list[Scenario]", *, phases: int, seed: int, jobs: int) -> "list[ScenarioResult]":
     """Run with a progress bar on the error stream."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from hil.scenario_run import run_scenarios
 
     columns = (TextColumn("{task.description:32.32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
@@ -122,11 +123,11 @@ def _run_shown(work, scenarios, *, phases, seed, jobs):  # type: ignore[no-untyp
         total = sum(1 if scenario.setup.state == "refused" else phases for scenario in scenarios)
         task = bar.add_task("starting", total=total)
 
-        def progress(scenario: "Scenario", runs: list[object]) -> None:
+        def progress(scenario: "Scenario", runs: list[Any]) -> None:
             bar.update(task, description=scenario.name, advance=len(runs))
             bar.refresh()
 
-        return work(scenarios, phases=phases, seed=seed, jobs=jobs, progress=progress)
+        return run_scenarios(scenarios, phases=phases, seed=seed, jobs=jobs, progress=progress)
 
 
 def _write_html(path: Path, results: "list[ScenarioResult]", *, phases: int, seed: int, seconds: float) -> None:

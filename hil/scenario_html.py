@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def make_html(
     phases: int,
     seed: int,
     seconds: float,
-    axis_names: dict[str, Sequence[str]],
+    axis_names: Mapping[str, Sequence[str]],
 ) -> str:
     """Return the report.
 

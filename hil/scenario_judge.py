@@ -92,7 +92,8 @@ def outside(volume: VolumeConfig, points: Array) -> Array:
     else:
         q = np.abs(relative) - np.array(volume.half_size)
         beyond = np.linalg.norm(np.maximum(q, 0.0), axis=1) + np.minimum(q.max(axis=1), 0.0)
-    return beyond if volume.keep == "inside" else -beyond
+    beyond_it: Array = beyond if volume.keep == "inside" else -beyond
+    return beyond_it
 
 
 def _onset_us(expect: Expectation, evidence: Evidence, period_us: float) -> float | None:

@@ -78,7 +78,8 @@ class ScenarioResult(msgspec.Struct, kw_only=True):
 class _Plan(NamedTuple):
     """What is drawn for one run."""
 
-    index: int
+    number: int
+    """Of the run."""
     substeps: int
     """After the motion's begin."""
     parameters: dict[str, Any]
@@ -169,7 +170,7 @@ def prepare_stand(scenario: Scenario, seed: int) -> Stand:
             )
         for line in scenario.setup.before:
             name, *pairs = line.split()
-            inject(stand.faults, name, **dict(pair.split("=", 1) for pair in pairs))
+            inject(stand.faults, name, None, **dict(pair.split("=", 1) for pair in pairs))
         stand.run(20)
         if scenario.setup.state != "disabled":
             stand.enable()
@@ -324,7 +325,7 @@ def _run_forked(scenario: Scenario, stand: Stand, plan: _Plan) -> tuple[RunResul
     n = stand.arm.n_axes
     phase = plan.substeps / SUBSTEPS * stand.config.cycle.period
     counts = {name: count for name, count in stand.faults.counts().items() if count}
-    result = RunResult(index=plan.index, phase=phase, parameters=plan.parameters, verdict="error", counts=counts)
+    result = RunResult(index=plan.number, phase=phase, parameters=plan.parameters, verdict="error", counts=counts)
     judge(scenario, stand.config, stand.arm.record[0]["velocity_max"][:n], evidence, result)
     return result, Trace(samples, truth, applied_us)
 
@@ -353,7 +354,7 @@ def _walk(stand: Stand, scenario: Scenario, plans: list[_Plan], *, trace: bool) 
 
 
 def _failed(plan: _Plan, phase: float, detail: str) -> RunResult:
-    return RunResult(index=plan.index, phase=phase, parameters=plan.parameters, verdict="error", detail=detail)
+    return RunResult(index=plan.number, phase=phase, parameters=plan.parameters, verdict="error", detail=detail)
 
 
 def _run_refused(scenario: Scenario) -> RunResult:

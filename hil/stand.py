@@ -415,4 +415,5 @@ def _make_ring(dtype: np.dtype[Any]) -> tuple[Array, Array]:
 
 def _newest(slots: Array, count: int, most: int) -> Array:
     held = min(count, len(slots), most)
-    return slots[np.arange(count - held, count) & (len(slots) - 1)]
+    newest: Array = slots[np.arange(count - held, count) & (len(slots) - 1)]
+    return newest
