@@ -41,7 +41,7 @@ class Step(IntEnum):
 BRAKE_PUSH = 0.5  # part of a motor's effort limit that its brake must hold
 SETTLED = 0.5  # the measured effort is averaged over the last part of a push
 MOTOR_TOLERANCE = 0.15  # of the effort limit, between the effort asked for and the measured one
-PULSE = 0.2  # part of a motor's effort limit that pushes in the encoder test
+PULSE = 0.16  # part of a motor's effort limit that pushes in the encoder test
 COUNTS_MIN = 4.0  # encoder counts that the push must show; noise is one
 REPLY_CYCLES = 50  # after the silence the motor controllers must have answered by then
 

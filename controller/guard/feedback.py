@@ -13,7 +13,7 @@ __all__ = ["check_encoders", "check_sensors", "check_speed"]
 JUMP_MARGIN = 1.5  # an encoder may move so many times further than at its velocity limit
 OVERSPEED_MARGIN = 1.5  # measured velocity: noise, and the overshoot of a tracking loop
 SUSPECT_CYCLES = 100  # after a reading that was discarded: another one within them is a fault
-SENSOR_SMOOTHING = 0.05  # of the difference of two sensors: a time constant of 20 cycles
+SENSOR_SMOOTHING = 0.2  # of the difference of two sensors: a time constant of 5 cycles
 LAG_MAX = 24  # cycles; below the set-points that are remembered
 
 _OK = int(Code.OK)

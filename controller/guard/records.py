@@ -38,7 +38,7 @@ MAX_VOLUMES = 16
 LATE_WINDOW = 100  # cycles in which late ones are counted
 LINK_WINDOW = 1000  # cycles in which those with bad frames are counted
 SENT = 32  # set-points remembered; a power of two, and more than a reply may be late
-ERRORS = 16  # errors of tracking remembered; a power of two, and more than the residual's window
+ERRORS = 64  # errors of tracking remembered; a power of two, and more than the residual's window
 
 JOINT_COMMAND = np.dtype(
     [

@@ -1,7 +1,7 @@
 """The observer residual: does a joint move as it is commanded?
 
 A joint that follows keeps a nearly constant distance to its set-point. Where that distance changes by too much within
-eight cycles, its encoder stands still or counts backwards, its motor runs away or gives nothing, or it is blocked.
+eight cycles, or within 32, its encoder stands still or counts backwards, its motor runs away or gives nothing, or it is blocked.
 
 The measured position is compared with the set-point that the motor controllers were at when they sampled it: a command
 is due one period after it arrives, and a reply is sampled when its command arrives, so the reply to one command shows
@@ -24,6 +24,7 @@ from kinematics.compiled import Array, array_of, kernel
 __all__ = ["check_residual"]
 
 WINDOW = 8  # cycles
+LONG_WINDOW = 32  # cycles; finds a joint that should move slowly and does not
 UNSEEN_MAX = 2  # replies in a row that may be missed
 RECOVERY_TIME = 0.01  # s in which the model makes up for a small error
 LAG_DECAY = 0.97  # per cycle: the joint's lag may outlast its model's
@@ -109,14 +110,15 @@ def check_residual(guard: Array, setpoint: Array, measured: Array, active: int) 
         if g.unseen == 0 or g.residual_count == 0:
             error = g.sent[shown & (SENT - 1), i] - measured[i]
         g.error[at & (ERRORS - 1), i] = error
-        if g.residual_count >= WINDOW:
-            change = abs(error - g.error[(at - WINDOW) & (ERRORS - 1), i])
-            limit = g.residual[i]
-            if g.soft[i] > 0:
-                limit *= SOFT_MARGIN
-            bound = limit + g.model_lag[i]
-            if not change <= bound:
-                code = tell(guard, _RESIDUAL, i, change, bound)
+        limit = g.residual[i]
+        if g.soft[i] > 0:
+            limit *= SOFT_MARGIN
+        for window in range(WINDOW, LONG_WINDOW + 1, LONG_WINDOW - WINDOW):
+            if g.residual_count >= window:
+                change = abs(error - g.error[(at - window) & (ERRORS - 1), i])
+                bound = limit + g.model_lag[i] * (window // WINDOW)
+                if not change <= bound:
+                    code = tell(guard, _RESIDUAL, i, change, bound)
     if not unknown:
         g.residual_count += 1
     return code
