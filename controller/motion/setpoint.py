@@ -96,7 +96,7 @@ SCRATCH = (24, MAX_AXES)
 """Shape of the working memory: the first 20 rows are the motion's, the rest the cycle's."""
 
 MAX_STOP_SCALE = 1024.0
-HARD_STOP = 8.0  # times the acceleration limit, and its square the jerk limit, when a fault stops the arm
+HARD_STOP = 12.0  # times the acceleration limit, and its square the jerk limit, when a fault stops the arm
 ROUNDING = 1e-9  # rad or m: of where a stop ends
 
 _MOTION, _ARM = array_of(MOTION), array_of(ARM)
@@ -208,11 +208,7 @@ def begin_stop(motion: Array, arm: Array, group: int) -> None:
 
 @kernel(types.void(_MOTION, _ARM, _i8))
 def begin_hard_stop(motion: Array, arm: Array, group: int) -> None:
-    """Bring a group to rest with HARD_STOP times its acceleration, whatever it was doing: for faults.
-
-    The axis that takes longest has all of that; the others as much less as lets them end with it, so that the joints
-    keep to the line that they are on.
-    """
+    """Bring a group to rest with HARD_STOP times its acceleration, whatever it was doing: for faults."""
     m = motion[0]
     a = arm[0]
     if m.mode[group] <= _HOLD or m.mode[group] == _EFFORT:
@@ -223,17 +219,11 @@ def begin_hard_stop(motion: Array, arm: Array, group: int) -> None:
     m.mode[group] = _VELOCITY
     m.stopping[group] = 0
     begin_stop(motion, arm, group)
-    longest = 0.0
     for i in range(first_axis(arm, group), past_axis(motion, arm, group)):
-        longest = max(longest, abs(m.qd[i]) / a.acceleration_max[i])
-    for i in range(first_axis(arm, group), past_axis(motion, arm, group)):
-        scale = HARD_STOP
-        if longest > 0.0:
-            scale = max(HARD_STOP * abs(m.qd[i]) / (a.acceleration_max[i] * longest), 1.0)
-        if scale > m.stop_scale[i]:
-            m.stop_scale[i] = scale
+        if HARD_STOP > m.stop_scale[i]:
+            m.stop_scale[i] = HARD_STOP
             m.goal[i] = m.q[i] + stop_displacement(
-                m.qd[i], m.qdd[i], scale * a.acceleration_max[i], scale * scale * a.jerk_max[i]
+                m.qd[i], m.qdd[i], HARD_STOP * a.acceleration_max[i], HARD_STOP * HARD_STOP * a.jerk_max[i]
             )
 
 

@@ -8,7 +8,7 @@ from controller.catalogue import Code
 from controller.config import load_config
 from controller.enable import Step
 from hil.fault_catalogue import inject
-from hil.stand import CommandFailed, Stand
+from hil.stand import CommandError, Stand
 from telemetry.sample import OperatingState
 
 BRAKED_AXES = range(3)
@@ -31,7 +31,7 @@ def stand():
 
 def refused(stand):
     """Enable, in vain; returns the sample in which it ended."""
-    with pytest.raises(CommandFailed):
+    with pytest.raises(CommandError):
         stand.enable()
     stand.run(30)
     sample = stand.samples[-1]
