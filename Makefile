@@ -6,12 +6,15 @@ STAMP  := $(VENV)/.installed
 PEERS  := $(VENV)/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check mutants coverage bench clean
+PHASES ?= 100
+
+.PHONY: help demo test check safety mutants coverage bench clean
 
 help:
 	@echo "make demo   an emulated PSM moves under the 1 kHz daemon; writes demo.png and demo.mcap"
 	@echo "make test   the whole test-suite"
 	@echo "make check  ruff, mypy --strict, import-linter"
+	@echo "make safety    every scenario at 100 random phases; renews the figures of docs/hazards.md"
 	@echo "make mutants   small mistakes in guard and states, one by one: the tests must notice each"
 	@echo "make coverage  branches of guard and states, as plain Python: all of them must be taken"
 	@echo "make bench  this project beside its peers, as a table"
@@ -43,6 +46,11 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+safety: $(STAMP)
+	-$(BIN)/trocar hil run --phases $(PHASES) --json > safety.json
+	$(BIN)/python -m hil.hazard_log record safety.json
+	$(BIN)/python -m hil.hazard_log
 
 mutants: $(STAMP)
 	$(BIN)/python -m tests.mutation

@@ -41,7 +41,8 @@ class Step(IntEnum):
 BRAKE_PUSH = 0.5  # part of a motor's effort limit that its brake must hold
 SETTLED = 0.5  # the measured effort is averaged over the last part of a push
 MOTOR_TOLERANCE = 0.15  # of the effort limit, between the effort asked for and the measured one
-PULSE = 0.16  # part of a motor's effort limit that pushes in the encoder test
+PULSE = 0.12  # part of a motor's effort limit that pushes in the encoder test ...
+PULSE_FRICTION = 3.0  # ... and times the joint's friction, which it has to overcome to either side
 COUNTS_MIN = 4.0  # encoder counts that the push must show; noise is one
 REPLY_CYCLES = 50  # after the silence the motor controllers must have answered by then
 
@@ -160,7 +161,7 @@ def _push_encoders(core: Array, arm: Array, feedback: Array) -> int:
         _remember(core, feedback)
         return _OK
     for i in range(a.n_axes):
-        push = PULSE * _effort_limit(arm, i)
+        push = PULSE * _effort_limit(arm, i) + PULSE_FRICTION * a.coulomb[i]
         c.test_effort[i] = push if n <= p else -push if n <= 2 * p else 0.0
         if n == p + 2:  # a command takes two cycles until it shows
             c.test_turn[i] = f.position[i]
