@@ -45,7 +45,7 @@ from firmware_bridge import native
 
 native.load()  # before the kernels that call it are compiled or read from the cache
 
-from hil.faults import Fault, Faults, HilError  # noqa: E402
+from hil.faults import Faults, HilError  # noqa: E402
 from hil.loop import run_lockstep  # noqa: E402
 from hil.noise import mix  # noqa: E402
 from hil.rig import Rig  # noqa: E402
@@ -119,7 +119,6 @@ class Stand:
         self.arm = load_arm(config.arm.description)
         self.rig = Rig(config, None)
         self.faults: Faults = self.rig.faults
-        self.rig.world[2]["supported"] &= np.uint64(~int(Fault.HOST_STALLED) & 2**64 - 1)  # `stall` does that here
         self._stand = np.zeros(1, STAND)
         self._clock = np.zeros(1, CLOCK)
         self._clock["period_ns"] = round(config.cycle.period * 1e9)

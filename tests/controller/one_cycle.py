@@ -27,7 +27,16 @@ __all__ = ["MOTIONS", "UP", "OneCycle"]
 PERIOD_NS = 1_000_000
 UP = Status.POWERED | Status.BRAKES_RELEASED | Status.REFERENCED | Status.PEDAL
 MOTIONS = tuple(operation for operation in Operation if VERB[operation] != Verb.NONE)
-SHORT = {"enable_cycles": 4, "stop_cycles": 4, "average_cycles": 2}
+SHORT = {
+    "enable_cycles": 4,
+    "stop_cycles": 4,
+    "average_cycles": 2,
+    "brake_settle_cycles": 1,
+    "brake_cycles": 2,
+    "silent_cycles": 2,
+    "release_settle_cycles": 1,
+    "pulse_cycles": 1,
+}
 """Patience of the core's activities, cut short so that every one of them ends within a few cycles."""
 OUTSIDE = ("law_arm", "gains", "link", "lockstep", "ring", "slots", "mailbox", "messages")
 """Records that are not the cycle's memory."""

@@ -98,6 +98,13 @@ class Search:
         command = saved["command"]
         if command["sequence"][0]:
             following["position"], following["velocity"] = command["position"], command["velocity"]
+            following["effort"] = command["effort"]
+            core = saved["core"][0]
+            if core["activity"] == Activity.TESTING_SIGNS:  # each encoder follows its push, two cycles later
+                pushed = core["activity_cycles"] + 1 - core["release_settle_cycles"] - 2
+                way = 0 if pushed < 0 else 1 if pushed <= core["pulse_cycles"] else -1
+                n = self.cycle.n
+                following["position"][:, :n] += 10 * way / np.abs(self.cycle.records["arm"][0]["counts_per_unit"][:n])
         following["fault"], following["fault_axis"] = 0, -1
         commanded = np.repeat(following, len(COMMAND_STATUSES))
         commanded["status"] = COMMAND_STATUSES

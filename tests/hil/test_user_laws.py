@@ -13,6 +13,7 @@ from controller.config import load_config
 from controller.daemon import Daemon
 from controller.errors import ArmFault, CommandRefused, DaemonError
 from hil.faults import Faults
+from kinematics.description import load_arm
 from telemetry.ring_file import open_ring
 from telemetry.sample import SAMPLE, OperatingState
 
@@ -144,7 +145,7 @@ def ready(arm):
 def test_a_wall_written_by_a_user_stops_the_tip_and_yields_by_its_stiffness(walled, monkeypatch):
     monkeypatch.setenv("TROCAR_RUN_DIR", str(walled.run_dir.path.parent))
     faults = Faults(walled.run_dir.path)
-    force = 3.0
+    force = 2.0  # with its own weight, less than the 80 % of its effort that count as stalled
     with Arm() as arm:
         arm.enable()
         arm.home().wait()
@@ -227,8 +228,24 @@ STOPPED = [
     ({"index": 8.0}, Code.LAW_RAISED, 1),
     ({"jump": 0.05}, Code.SETPOINT_STEP, 1),
     ({"race": 5.0}, Code.VELOCITY_LIMIT, 1),
-    ({"push": 100.0}, Code.EFFORT_LIMIT, 50),
 ]
+
+
+def test_a_law_that_asks_for_any_effort_gets_no_more_than_the_limit_and_not_for_long(misbehaving, arm):
+    motion = arm.move_jp(AWAY)
+    arm.sleep(0.3)
+    before = arm.measured_js().sequence
+    arm.set_law_parameters(push=100.0)
+    with pytest.raises(ArmFault) as caught:
+        motion.wait(2.0)
+    # The joint leaves its set-point before the effort has been at its limit for 50 cycles.
+    assert caught.value.code in (Code.EFFORT_LIMIT, Code.MOTION_RESIDUAL)
+    arm.sleep(0.02)
+    samples = samples_since(misbehaving, before)
+    taken = samples[samples["command_id"] != 0]["sequence"][0]
+    assert samples[samples["event"] == caught.value.code]["sequence"][0] < taken + 50
+    limits = load_arm("psm_classic").record[0]["effort_max"]
+    assert (np.abs(samples["setpoint_effort"]) <= limits + 1e-12).all()
 
 
 @pytest.mark.parametrize(("parameters", "code", "calls"), STOPPED, ids=[str(code.name) for _, code, _ in STOPPED])
