@@ -1,7 +1,8 @@
 """The observer residual: does a joint move as it is commanded?
 
 A joint that follows keeps a nearly constant distance to its set-point. Where that distance changes by too much within
-eight cycles, or within 32, its encoder stands still or counts backwards, its motor runs away or gives nothing, or it is blocked.
+eight cycles, or within 32, its encoder stands still or counts backwards, its motor runs away or gives nothing, or it is
+blocked.
 
 The measured position is compared with the set-point that the motor controllers were at when they sampled it: a command
 is due one period after it arrives, and a reply is sampled when its command arrives, so the reply to one command shows
@@ -113,7 +114,7 @@ def check_residual(guard: Array, setpoint: Array, measured: Array, active: int) 
         limit = g.residual[i]
         if g.soft[i] > 0:
             limit *= SOFT_MARGIN
-        for window in range(WINDOW, LONG_WINDOW + 1, LONG_WINDOW - WINDOW):
+        for window in (WINDOW, LONG_WINDOW):
             if g.residual_count >= window:
                 change = abs(error - g.error[(at - window) & (ERRORS - 1), i])
                 bound = limit + g.model_lag[i] * (window // WINDOW)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.catalogue import CATALOGUE, Code
+from controller.catalogue import Code
 from controller.guard.command import (
     SATURATED_CYCLES,
     SOFT_CYCLES,
@@ -14,7 +14,7 @@ from controller.guard.command import (
     VELOCITY_STEP,
     VELOCITY_STEPS,
 )
-from controller.guard.records import JOINT_COMMAND, REACTIONS
+from controller.guard.records import JOINT_COMMAND
 from telemetry.sample import MAX_AXES
 from tests.controller.guard.cases import PERIOD, N, new_command, new_guard, told, vector
 
@@ -243,10 +243,6 @@ def test_a_joint_that_does_not_follow_is_caught(checks, armed, axis, sign):
     assert checks.check_command(guard, new_command(), vector(sign * 0.0999, axis), 1) == Code.OK
     assert checks.check_command(guard, new_command(), vector(sign * 0.1001, axis), 1) == Code.FOLLOWING_ERROR
     assert told(guard) == (axis, 0.1001, 0.1)
-
-
-def test_reactions_are_the_catalogues():
-    assert all(REACTIONS[int(code)] == entry.reaction for code, entry in CATALOGUE.items())
 
 
 numbers = st.floats(width=64)
