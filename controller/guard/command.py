@@ -107,12 +107,11 @@ def _clamp_effort(guard: Array, command: Array) -> int:
                 effort = 0.0
                 for i in range(n):
                     effort += g.joint_from_actuator[i, k] * c.effort[i]
-                if abs(effort) > g.actuator_effort_max[k]:
-                    scale = min(scale, g.actuator_effort_max[k] / abs(effort))
-        if scale < 1.0:
-            for i in range(n):
-                if g.coupled[i] == b:
-                    c.effort[i] *= scale
+                if scale * abs(effort) > g.actuator_effort_max[k]:
+                    scale = g.actuator_effort_max[k] / abs(effort)
+        for i in range(n):
+            if g.coupled[i] == b:
+                c.effort[i] *= scale
     return clamped
 
 

@@ -67,9 +67,10 @@ def check_encoders(guard: Array, feedback: Array) -> int:
         return _OK  # the record still holds the reading that was checked before
 
     lag = g.cycle - np.int64(f.echo)
-    if not g.echo_known or lag < g.echo_offset:
+    if not g.echo_known:
         g.echo_known = 1
         g.echo_offset = lag
+    g.echo_offset = min(g.echo_offset, lag)
     g.reply_lag = min(lag - g.echo_offset, LAG_MAX)
 
     axis = _first_not_finite(guard, feedback)
@@ -80,26 +81,21 @@ def check_encoders(guard: Array, feedback: Array) -> int:
     if axis >= 0:
         code = tell(guard, _NOT_FINITE, axis, np.nan, 0.0)
     elif g.was_fed and elapsed >= 0.0 and not moved:
-        jumped = -1
-        step = 0.0
-        bound = 0.0
+        jumped = False
         for i in range(g.n_axes - 1, -1, -1):
             far = abs(f.position[i] - g.fed_position[i])
             most = JUMP_MARGIN * g.actuator_velocity_max[i] * elapsed + g.resolution[i]
             surprise = abs(f.position[i] - g.fed_position[i] - g.fed_velocity[i] * elapsed)
             if far > most and surprise > most:
-                jumped = i
-                step = far
-                bound = most
-        if jumped >= 0:
-            if g.suspect > 0:
-                code = tell(guard, _JUMP, jumped, step, bound)
-            else:
-                g.discarded += 1
-                g.suspect = SUSPECT_CYCLES
-                for i in range(g.n_axes):
-                    f.position[i] = g.fed_position[i] + g.fed_velocity[i] * elapsed
-                    f.velocity[i] = g.fed_velocity[i]
+                jumped = True
+                if g.suspect > 0:
+                    code = tell(guard, _JUMP, i, far, most)
+        if jumped and code == _OK:
+            g.discarded += 1
+            g.suspect = SUSPECT_CYCLES
+            for i in range(g.n_axes):
+                f.position[i] = g.fed_position[i] + g.fed_velocity[i] * elapsed
+                f.velocity[i] = g.fed_velocity[i]
     g.was_fed = 1
     g.fed_ns = f.t_device_ns
     g.fed_status = status

@@ -114,7 +114,7 @@ def check_residual(guard: Array, setpoint: Array, measured: Array, active: int) 
         limit = g.residual[i]
         if g.soft[i] > 0:
             limit *= SOFT_MARGIN
-        for window in range(WINDOW, LONG_WINDOW + 1, LONG_WINDOW - WINDOW):
+        for window in (WINDOW, LONG_WINDOW):
             if g.residual_count >= window:
                 change = abs(error - g.error[(at - window) & (ERRORS - 1), i])
                 bound = limit + g.model_lag[i] * (window // WINDOW)

@@ -54,14 +54,13 @@ BROKEN = 99  # exit code: the test of the test is at fault
 
 
 def suites():
-    """Return for each source file the tests that must notice its mutants, those of its own first."""
-    found = {"controller/states.py": ["tests/controller/test_states.py"]}
-    tests = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tests/controller/guard").glob("test_*.py"))
-    tests = [test for test in tests if not test.endswith("test_differential.py")]  # here both sides have the mistake
-    for path in sorted((ROOT / "controller/guard").glob("*.py")):
-        own = f"tests/controller/guard/test_{path.stem}.py"
-        found[str(path.relative_to(ROOT))] = sorted(tests, key=lambda test, own=own: test != own)
-    return found
+    """Return for each source file the test file that must notice its mutants: its own, alone."""
+    own = {
+        str(path.relative_to(ROOT)): f"tests/controller/guard/test_{path.stem}.py"
+        for path in sorted((ROOT / "controller/guard").glob("*.py"))
+        if path.stem != "__init__"  # no code
+    }
+    return own | {"controller/states.py": "tests/controller/test_states.py"}
 
 
 def all_mutants(files):
@@ -164,9 +163,9 @@ class Bench:
             self.items[file] = sorted(items, key=taken.__getitem__)
         return 0
 
-    def run(self, tests):
-        """Run the tests of some files until one fails; returns 0 or 1."""
-        return 1 if self._fails([item for test in tests for item in self.items[test]]) else 0
+    def run(self, test):
+        """Run the tests of a file until one fails; returns 0 or 1."""
+        return 1 if self._fails(self.items[test]) else 0
 
     def _fails(self, items):
         """Run tests in order; returns the first failure as text, or nothing."""
@@ -176,8 +175,8 @@ class Bench:
                     return report.longreprtext or "failed"
         return ""
 
-    def fork(self, mutant, tests):
-        """Run tests against a mutant in a fork; returns its process id."""
+    def fork(self, mutant, test):
+        """Run a file's tests against a mutant in a fork; returns its process id."""
         sys.stdout.flush()
         pid = os.fork()
         if pid:
@@ -188,12 +187,12 @@ class Bench:
             os.dup2(null, 1)
             os.dup2(null, 2)
             if _swap(mutant):
-                code = self.run(tests)
+                code = self.run(test)
             else:
                 sys.meta_path.insert(0, _Mutated(mutant))
                 _forget()
-                inner = Bench(lambda bench: bench.run(tests))
-                ended = pytest.main([*PYTEST, *tests], plugins=[inner])  # not 0: the mutant cannot even be imported
+                inner = Bench(lambda bench: bench.run(test))
+                ended = pytest.main([*PYTEST, test], plugins=[inner])  # not 0: the mutant cannot even be imported
                 code = 1 if ended else inner.code
         except BaseException:
             traceback.print_exc()
@@ -230,7 +229,7 @@ def judge(mutants, tests_of, fork, *, jobs, limit, tell=lambda done: None):
 
     Args:
         mutants: Which.
-        tests_of: By source file, the tests.
+        tests_of: By source file, the test file.
         fork: Starts the tests against a mutant; returns a process id.
         jobs: Processes at once.
         limit: s; a mutant that takes longer counts as noticed.
@@ -292,7 +291,7 @@ def main(arguments=None):
         return 0
 
     bench = Bench(work)
-    pytest.main([*PYTEST, *sorted({test for m in mutants for test in tests_of[m.file]})], plugins=[bench])
+    pytest.main([*PYTEST, *sorted({tests_of[m.file] for m in mutants})], plugins=[bench])
     if bench.code:
         return 2
     survivors = fates.count(SURVIVED)

@@ -5,18 +5,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.catalogue import CATALOGUE, Code
-from controller.guard.command import (
-    SATURATED_CYCLES,
-    SOFT_CYCLES,
-    STEP_MARGIN,
-    VELOCITY_LEAK,
-    VELOCITY_STEP,
-    VELOCITY_STEPS,
-)
-from controller.guard.records import JOINT_COMMAND, REACTIONS
+from controller.catalogue import Code
+from controller.guard.records import JOINT_COMMAND
 from telemetry.sample import MAX_AXES
 from tests.controller.guard.cases import PERIOD, N, new_command, new_guard, told, vector
+
+# What the guard promises, in numbers of its own.
+STEP_MARGIN = 1.5
+VELOCITY_STEP = 2.000002
+VELOCITY_STEPS = 4.0
+VELOCITY_LEAK = 0.9
+SATURATED_CYCLES = 50
+SOFT_CYCLES = 100
 
 STILL = np.zeros(MAX_AXES)
 V_MAX = 2.0
@@ -48,11 +48,13 @@ def test_a_value_that_is_not_finite_never_leaves(checks, armed, field, value, ax
     guard, command = armed(0.25), new_command(position=0.25)
     command[0][field][axis] = value
     assert checks.check_command(guard, command, np.full(MAX_AXES, 0.25), 1) == Code.COMMAND_NOT_FINITE
-    assert guard[0].axis == axis
+    assert told(guard) == (axis, pytest.approx(np.nan, nan_ok=True), 0.0)
     for name in JOINT_COMMAND.names:
         assert np.isfinite(command[0][name]).all()
     assert (command[0].position == 0.25).all()
     assert (command[0].velocity == 0.0).all()
+    if field in ("kp", "kd"):
+        assert (command[0].kp[axis], command[0].kd[axis]) == (0.0, 0.0)  # not the most that is allowed
 
 
 def test_the_axis_told_is_the_first_one(checks, armed):
@@ -60,6 +62,72 @@ def test_the_axis_told_is_the_first_one(checks, armed):
     guard = armed()
     checks.check_command(guard, command, STILL, 1)
     assert guard[0].axis == 0
+
+
+BAD = {
+    Code.COMMAND_NOT_FINITE: ("effort", np.nan),
+    Code.SETPOINT_STEP: ("position", -1.01 * STEP),
+    Code.VELOCITY_LIMIT: ("velocity", 1.01 * STEP_MARGIN * V_MAX),
+    Code.POSITION_LIMIT: ("position", 0.9 * STEP),
+}
+
+
+@pytest.mark.parametrize("code", BAD)
+@pytest.mark.parametrize("axis", [0, MAX_AXES - 1])
+def test_the_first_axis_and_the_last_are_checked_and_of_two_the_first_is_told(checks, armed, code, axis):
+    field, value = BAD[code]
+    for others in ([], [k for k in (3, MAX_AXES - 1) if k > axis]):
+        guard = armed(n_axes=MAX_AXES, position_max=0.0)
+        command = new_command()
+        command[0][field][[axis, *others]] = value
+        assert checks.check_command(guard, command, STILL, 1) == code
+        assert guard[0].axis == axis
+        assert (command[0][field] == 0.0).all()
+
+
+@pytest.mark.parametrize("axis", [0, MAX_AXES - 1])
+def test_of_every_axis_it_is_remembered_what_passed(checks, armed, axis):
+    guard = armed(n_axes=MAX_AXES)
+    command = new_command()
+    values = {"position": 0.001, "velocity": 1.5, "effort": -2.0}
+    for name, value in values.items():
+        command[0][name][axis] = value
+    for passed in (1, 2):
+        assert checks.check_command(guard, command, STILL, 1) == Code.OK
+        for name, value in values.items():
+            assert (guard[0][f"last_{name}"] == vector(value, axis)).all()
+        # The second has the same velocity: its step is none, and the sum leaks.
+        assert guard[0].velocity_steps[axis] == pytest.approx(1.5 * VELOCITY_LEAK ** (passed - 1))
+    bad = new_command(effort=np.nan)
+    assert checks.check_command(guard, bad, STILL, 1) == Code.COMMAND_NOT_FINITE
+    assert (bad[0].position == vector(0.001, axis)).all()
+    assert (bad[0].effort == vector(-2.0, axis)).all()
+    assert (guard[0].last_velocity == 0.0).all()
+    assert (guard[0].velocity_steps == 0.0).all()
+
+
+def test_what_is_exactly_at_its_bound_passes_and_what_is_more_does_not(checks, armed):
+    def code(value, field="position", measured=0.0, **memory):
+        guard = armed(period=2.0**-10, position_max=0.0 if "limited" in memory else 1.0)
+        for name, before in memory.items():
+            if name != "limited":
+                guard[0][name][2] = before
+        command = new_command()
+        command[0][field][2] = value
+        return checks.check_command(guard, command, vector(measured, 2), 1)
+
+    def edge(at, fault, **where):
+        assert code(at, **where) == Code.OK
+        assert code(at * (1.0 + 1e-12), **where) == fault
+
+    edge(STEP_MARGIN * V_MAX * 2.0**-10, Code.SETPOINT_STEP)
+    edge(STEP_MARGIN * V_MAX, Code.VELOCITY_LIMIT, field="velocity")
+    whole_step = 2.0 * (1.0 + 1e-6) * V_MAX
+    edge(whole_step - 2.0, Code.ACCELERATION_LIMIT, field="velocity", last_velocity=-2.0)
+    edge(2.0, Code.ACCELERATION_LIMIT, field="velocity", last_velocity=-1.5, velocity_steps=5.0)  # 0.9 * 5 + 3.5
+    edge(1e-6, Code.POSITION_LIMIT, limited=1)
+    assert code(0.0, measured=0.1) == Code.OK
+    assert code(0.0, measured=0.1 + 1e-12) == Code.FOLLOWING_ERROR
 
 
 @pytest.mark.parametrize("gain", ["kp", "kd"])
@@ -125,7 +193,7 @@ def test_a_stream_may_turn_round_at_full_speed_and_no_harder(checks, armed, sign
             assert told(guard) == (
                 5,
                 pytest.approx(2.01 * V_MAX / PERIOD),
-                pytest.approx(VELOCITY_STEP * V_MAX / PERIOD),
+                pytest.approx(VELOCITY_STEP * V_MAX / PERIOD, rel=1e-9),
             )
             assert command[0].velocity[5] == 0.0
 
@@ -199,11 +267,52 @@ def test_too_much_effort_is_clamped_and_becomes_a_fault_when_it_stays(checks, ar
     assert guard[0].clamped == SATURATED_CYCLES
 
 
-def test_clamping_now_and_then_is_no_fault(checks, armed):
+def test_clamping_now_and_then_is_no_fault_and_the_count_begins_anew(checks, armed):
     guard = armed()
     for k in range(2 * SATURATED_CYCLES):
         effort = 99.0 if k % SATURATED_CYCLES else 0.0
         assert checks.check_command(guard, new_command(effort=effort), STILL, 1) == Code.OK
+    assert checks.check_command(guard, new_command(effort=99.0), STILL, 1) == Code.EFFORT_LIMIT
+
+
+@pytest.mark.parametrize("axis", [0, MAX_AXES - 1])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_effort_of_the_first_axis_and_of_the_last_is_clamped_and_counted(checks, armed, axis, sign):
+    guard, command = armed(n_axes=MAX_AXES), new_command()
+    command[0].effort[axis] = sign * 3.1
+    checks.check_command(guard, command, STILL, 1)
+    assert (command[0].effort == vector(sign * 3.0, axis)).all()
+    assert (guard[0].clamped, guard[0].saturated) == (1, 1)
+
+
+@pytest.mark.parametrize("axis", [0, MAX_AXES - 1])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_actuator_of_the_first_axis_and_of_the_last_gets_no_more_than_it_can_give(checks, armed, axis, sign):
+    guard = armed(n_axes=MAX_AXES)
+    guard[0].saturated = SATURATED_CYCLES - 1
+    guard[0].actuator_effort_max[axis] = 2.5
+    command = new_command()
+    command[0].effort[:] = 1.0
+    command[0].effort[axis] = sign * 3.1
+    assert checks.check_command(guard, command, STILL, 1) == Code.EFFORT_LIMIT
+    assert command[0].effort[axis] == pytest.approx(sign * 2.5)
+    assert (np.delete(command[0].effort, axis) == 1.0).all()
+    assert told(guard) == (axis, pytest.approx(2.5), 3.0)
+
+
+def test_of_several_actuators_that_ask_too_much_the_worst_decides(checks, armed):
+    J = np.eye(MAX_AXES)
+    J[:2, :2] = [[1.0, 2.0], [0.0, 1.5]]
+    J[6:, 6:] = [[1.5, 0.0], [2.0, -1.0]]
+    guard = armed(n_axes=MAX_AXES, joint_from_actuator=J, coupled=[0, 0, 2, 3, 4, 5, 6, 6], actuator_effort_max=1.0)
+    command = new_command()
+    asked = np.array([1.2, 0.9, 1.0, 0.98, -1.0, 0.5, 0.9, -1.2])
+    command[0].effort[:] = asked
+    checks.check_command(guard, command, STILL, 1)
+    worst = [np.abs(J.T @ asked)[:2].max(), np.abs(J.T @ asked)[6:].max()]
+    assert command[0].effort[:2] == pytest.approx(asked[:2] / worst[0])
+    assert command[0].effort[6:] == pytest.approx(asked[6:] / worst[1])
+    assert (command[0].effort[2:6] == asked[2:6]).all()
 
 
 def test_an_effort_at_its_limit_is_not_clamped(checks, armed):
@@ -236,6 +345,17 @@ def test_joints_held_softly_are_noted_with_those_that_they_are_coupled_with(chec
     assert guard[0].soft.tolist() == [0, SOFT_CYCLES, 0, 0, SOFT_CYCLES, SOFT_CYCLES, SOFT_CYCLES, 0]
 
 
+@pytest.mark.parametrize("axis", [0, MAX_AXES - 1])
+def test_the_first_joint_and_the_last_held_softly_are_noted_and_no_longer_time_is_cut(checks, armed, axis):
+    for before in (0, 300):
+        guard = armed(n_axes=MAX_AXES, kp_stiff=50.0, kp_max=400.0, soft=before)
+        command = new_command(kp=60.0)
+        command[0].kp[:] = 60.0
+        command[0].kp[axis] = 40.0
+        checks.check_command(guard, command, STILL, 1)
+        assert guard[0].soft.tolist() == [max(SOFT_CYCLES, before) if k == axis else before for k in range(MAX_AXES)]
+
+
 @pytest.mark.parametrize("axis", range(N))
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_a_joint_that_does_not_follow_is_caught(checks, armed, axis, sign):
@@ -243,10 +363,6 @@ def test_a_joint_that_does_not_follow_is_caught(checks, armed, axis, sign):
     assert checks.check_command(guard, new_command(), vector(sign * 0.0999, axis), 1) == Code.OK
     assert checks.check_command(guard, new_command(), vector(sign * 0.1001, axis), 1) == Code.FOLLOWING_ERROR
     assert told(guard) == (axis, 0.1001, 0.1)
-
-
-def test_reactions_are_the_catalogues():
-    assert all(REACTIONS[int(code)] == entry.reaction for code, entry in CATALOGUE.items())
 
 
 numbers = st.floats(width=64)

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from controller.catalogue import Code
-from controller.guard.feedback import LAG_MAX, OVERSPEED_MARGIN, SENSOR_SMOOTHING, SUSPECT_CYCLES
 from drivers.driver import Status
 from telemetry.sample import MAX_AXES
 from tests.controller.guard.cases import N, new_feedback, new_guard, told, vector
+
+# What the guard promises, in numbers of its own.
+LAG_MAX = 24
+OVERSPEED_MARGIN = 1.5
+SENSOR_SMOOTHING = 0.2
+SUSPECT_CYCLES = 100
 
 MS = 1_000_000  # ns
 BOUND = 1.5 * 2.0 * 0.001 + 1e-5
@@ -96,6 +101,59 @@ def test_the_axis_told_is_the_first_that_jumped(device):
     assert device.guard[0].axis == 2
 
 
+@pytest.mark.parametrize("axis", [0, MAX_AXES - 1])
+def test_the_first_encoder_and_the_last_are_watched_and_predicted(checks, axis):
+    device = Device(checks, n_axes=MAX_AXES)
+    device.feed(0.0)
+    device.guard[0].fed_velocity[:] = 0.5
+    assert device.feed(1.0, axis=axis) == Code.OK
+    assert device.feedback[0].position == pytest.approx(0.0005)
+    assert (device.feedback[0].velocity == 0.5).all()
+    assert device.feed(1.0, axis=axis) == Code.ENCODER_JUMP
+    assert device.guard[0].axis == axis
+
+
+def test_encoders_that_the_arm_does_not_have_may_say_anything(device):
+    for value in (np.nan, 1.0, -1.0):
+        device.t_ns += MS
+        feedback = new_feedback(t_device_ns=device.t_ns)
+        feedback[0].position[N] = value
+        assert device.checks.check_encoders(device.guard, feedback) == Code.OK
+        assert device.guard[0].discarded == 0
+
+
+def test_every_discarded_reading_is_counted_and_the_suspicion_ends_at_zero(device):
+    assert device.guard[0].suspect == 0
+    for count in (1, 2):
+        device.feed(1.0)
+        assert device.guard[0].discarded == count
+        device.guard[0].suspect = 1
+        device.feed(0.0)
+        assert device.guard[0].suspect == 0
+        device.feed(0.0)
+        assert device.guard[0].suspect == 0
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_step_of_exactly_the_bound_or_exactly_that_far_from_its_prediction_is_no_jump(device, sign):
+    g = device.guard[0]
+    g.actuator_velocity_max[:], g.resolution[:] = 0.0, 0.5
+    g.fed_velocity[:] = -sign
+    assert device.feed(sign * 0.5, cycles=1000) == Code.OK
+    assert (device.position, g.discarded) == (sign * 0.5, 0)
+    g.fed_position[:], g.fed_velocity[:] = 0.0, sign
+    assert device.feed(sign * 1.5, cycles=1000) == Code.OK
+    assert (device.position, g.discarded) == (sign * 1.5, 0)
+    g.fed_position[:], g.fed_velocity[:] = 0.0, sign
+    assert device.feed(sign * 1.5001, cycles=1000) == Code.OK
+    assert (device.position, g.discarded) == (sign, 1)
+
+
+def test_a_device_whose_clock_stands_still_cannot_have_moved(device):
+    assert device.feed(0.001, cycles=0) == Code.OK
+    assert (device.position, device.guard[0].discarded) == (0.0, 1)
+
+
 def test_a_late_reply_may_show_the_motion_of_all_its_periods(device):
     for _ in range(4):
         assert device.feed(0.0, cycles=0, age=1) == Code.OK
@@ -131,24 +189,36 @@ def test_a_device_that_has_started_anew_may_be_anywhere(device):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("field", ["position", "velocity", "effort"])
-def test_a_reading_that_is_no_number_is_told_and_replaced(device, field, value):
-    device.feed(0.001, velocity=0.25, effort=0.125)
-    device.t_ns += MS
-    feedback = new_feedback(t_device_ns=device.t_ns, position=0.001, velocity=0.25, effort=0.125)
-    good = {name: feedback[0][name].copy() for name in ("position", "velocity", "effort")}
-    feedback[0][field][[2, 4]] = value
-    before = device.guard[0][f"fed_{field}"][2]
-    assert device.checks.check_encoders(device.guard, feedback) == Code.FEEDBACK_NOT_FINITE
-    assert device.guard[0].axis == 2
-    assert np.isnan(device.guard[0].value)
-    assert feedback[0][field][2] == feedback[0][field][4] == before
-    for name, values in good.items():
-        assert (np.delete(feedback[0][name], [2, 4]) == np.delete(values, [2, 4])).all()
+@pytest.mark.parametrize("axes", [[2, 4], [0, MAX_AXES - 1], [MAX_AXES - 1]])
+def test_a_reading_that_is_no_number_is_told_and_replaced_by_the_last(checks, field, value, axes):
+    guard = new_guard(n_axes=MAX_AXES)
+    last = {"position": 0.001, "velocity": 0.25, "effort": 0.125}
+    now = {"position": 0.002, "velocity": 0.5, "effort": 0.75}
+    readings = []
+    for t_ns, values in ((MS, last), (2 * MS, now)):
+        feedback = new_feedback(t_device_ns=t_ns)
+        for name, number in values.items():
+            feedback[0][name][:] = number
+        readings.append(feedback)
+    assert checks.check_encoders(guard, readings[0]) == Code.OK
+    readings[1][0][field][axes] = value
+    assert checks.check_encoders(guard, readings[1]) == Code.FEEDBACK_NOT_FINITE
+    assert told(guard) == (axes[0], pytest.approx(np.nan, nan_ok=True), 0.0)
+    for name in last:
+        expected = np.full(MAX_AXES, now[name])
+        if name == field:
+            expected[axes] = last[name]
+        assert (readings[1][0][name] == expected).all()
+        assert (guard[0][f"fed_{name}"] == expected).all()
 
 
 def test_the_very_first_reading_may_be_anywhere_but_must_be_numbers(checks):
-    guard = new_guard()
-    assert checks.check_encoders(guard, new_feedback(position=5.0)) == Code.OK
+    for t_ns in (0, MS, 10**15):
+        guard = new_guard()
+        feedback = new_feedback(position=5.0, t_device_ns=t_ns)
+        assert checks.check_encoders(guard, feedback) == Code.OK
+        assert (feedback[0].position[:N] == 5.0).all()
+        assert (guard[0].discarded, guard[0].was_fed, guard[0].echo_known) == (0, 1, 1)
     feedback = new_feedback(position=np.nan)
     guard = new_guard()
     assert checks.check_encoders(guard, feedback) == Code.FEEDBACK_NOT_FINITE
@@ -172,21 +242,23 @@ def test_how_late_a_reply_is_follows_from_its_echo(device):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_joint_that_is_no_number_is_caught(checks, value):
+@pytest.mark.parametrize("axis", [0, MAX_AXES - 1])
+def test_a_joint_that_is_no_number_is_caught(checks, value, axis):
     still = np.zeros(MAX_AXES)
-    for position, velocity in ((vector(value, 6), still), (still, vector(value, 6))):
-        guard = new_guard()
+    for position, velocity in ((vector(value, axis), still), (still, vector(value, axis))):
+        guard = new_guard(n_axes=MAX_AXES)
         assert checks.check_speed(guard, position, velocity) == Code.FEEDBACK_NOT_FINITE
-        assert guard[0].axis == 6
+        assert told(guard) == (axis, pytest.approx(np.nan, nan_ok=True), 0.0)
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
-def test_a_joint_that_runs_away_is_caught_by_its_speed(checks, sign):
-    guard, still = new_guard(), np.zeros(MAX_AXES)
+@pytest.mark.parametrize("axis", [0, 1, MAX_AXES - 1])
+def test_a_joint_that_runs_away_is_caught_by_its_speed(checks, sign, axis):
+    guard, still = new_guard(n_axes=MAX_AXES), np.zeros(MAX_AXES)
     fast = OVERSPEED_MARGIN * 2.0
-    assert checks.check_speed(guard, still, vector(sign * fast, 1)) == Code.OK
-    assert checks.check_speed(guard, still, vector(sign * (fast + 0.01), 1)) == Code.VELOCITY_LIMIT
-    assert told(guard) == (1, fast + 0.01, fast)
+    assert checks.check_speed(guard, still, vector(sign * fast, axis)) == Code.OK
+    assert checks.check_speed(guard, still, vector(sign * (fast + 0.01), axis)) == Code.VELOCITY_LIMIT
+    assert told(guard) == (axis, fast + 0.01, fast)
 
 
 def run_sensors(checks, guard, difference, cycles, referenced=1, axis=0):
@@ -260,6 +332,39 @@ def test_sensors_that_are_not_watched_may_say_anything(checks):
     feedback[0].absolute[:] = np.nan
     assert checks.check_sensors(guard, feedback, 1) == Code.SENSOR_MISMATCH
     assert guard[0].axis == 6
+
+
+@pytest.mark.parametrize("axis", [0, MAX_AXES - 1])
+def test_the_first_second_sensor_and_the_last_are_compared_and_begin_anew(checks, axis):
+    guard, feedback = new_guard(n_axes=MAX_AXES), new_feedback()
+    feedback[0].absolute[axis] = 1.0
+    assert checks.check_sensors(guard, feedback, 1) == Code.SENSOR_MISMATCH
+    assert told(guard) == (axis, pytest.approx(SENSOR_SMOOTHING), 0.005)
+    guard[0].sensor_seen[:], guard[0].sensor_smoothed[:] = 1, 1.0
+    assert checks.check_sensors(guard, feedback, 0) == Code.OK
+    assert (guard[0].sensor_seen == 0).all()
+    assert (guard[0].sensor_smoothed == 0.0).all()
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_smoothed_difference_of_exactly_the_bound_is_no_mismatch(checks, sign):
+    guard, feedback = new_guard(sensor_difference=SENSOR_SMOOTHING), new_feedback(absolute=sign)
+    assert checks.check_sensors(guard, feedback, 1) == Code.OK
+    assert (guard[0].sensor_smoothed[:N] == sign * SENSOR_SMOOTHING).all()
+    assert (guard[0].sensor_seen[:N] == 1).all()
+    assert checks.check_sensors(guard, feedback, 1) == Code.SENSOR_MISMATCH
+    assert told(guard) == (0, pytest.approx(0.36), SENSOR_SMOOTHING)
+
+
+def test_a_sensor_that_comes_later_is_compared_from_then_on(checks):
+    guard, feedback = new_guard(), new_feedback(absolute=np.nan)
+    for _ in range(3):
+        assert checks.check_sensors(guard, feedback, 1) == Code.OK
+    assert (guard[0].sensor_seen == 0).all()
+    feedback[0].absolute[:] = 0.0
+    feedback[0].absolute[3] = 1.0
+    assert checks.check_sensors(guard, feedback, 1) == Code.SENSOR_MISMATCH
+    assert guard[0].axis == 3
 
 
 def test_a_missed_reply_is_not_smoothed_in_again(checks):

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from controller.catalogue import Code
-from controller.guard.motors import HEAT_MAX, HEAT_TIME
+from telemetry.sample import MAX_AXES
 from tests.controller.guard.cases import N, new_feedback, new_guard, told
+
+# What the guard promises, in numbers of its own.
+HEAT_MAX = 0.8
+HEAT_TIME = 6.213  # s
 
 MS = 1_000_000
 FULL = 4.0  # of the actuators' effort
@@ -15,8 +19,9 @@ FAST = 0.021  # more than 1 % of the velocity limit
 class Motor:
     """Asks `check_motors` every millisecond."""
 
-    def __init__(self, checks):
-        self.checks, self.guard, self.feedback = checks, new_guard(), new_feedback()
+    def __init__(self, checks, **fields):
+        self.checks, self.guard, self.feedback = checks, new_guard(**fields), new_feedback()
+        self.feedback[0].temperature[:] = 25.0
         self.feedback[0].t_device_ns = 5000 * MS
 
     def run(self, cycles, *, powered=1, axis=2, every_ms=1, **fields):
@@ -190,3 +195,106 @@ def test_heat_without_power_is_told_too(motor):
     assert motor.run(2, powered=0) == [(1, Code.MOTOR_HOT)]
     assert motor.guard[0].axis == 1
     assert (motor.guard[0].heat[:N] >= 0.0).all()
+
+
+@pytest.mark.parametrize("axis", [0, MAX_AXES - 1])
+@pytest.mark.parametrize(
+    ("cycle", "code", "fields", "value", "bound"),
+    [
+        (2, Code.MOTOR_HOT, {"temperature": 65.5}, 65.5, 65.0),
+        (2, Code.MOTOR_HOT, {"temperature": 31.0}, 6.0, 5.0),
+        (2, Code.MOTOR_WARM, {"temperature": 60.5}, 60.5, 60.0),
+        (50, Code.STALLED, {"effort": FULL}, 1.0, 0.8),
+        (50, Code.EFFORT_LIMIT, {"effort": FULL, "velocity": FAST}, 1.0, 0.98),
+        (100, Code.STALLED, {"effort": 0.9 * FULL}, 0.9, 0.8),
+    ],
+)
+def test_the_first_motor_and_the_last_are_watched_and_told(checks, axis, cycle, code, fields, value, bound):
+    motor = Motor(checks, n_axes=MAX_AXES)
+    if fields.get("temperature", 0.0) > 60.0:  # so that it is no rise
+        motor.guard[0].temperature_seen[:], motor.guard[0].temperature_slow[:] = 1, 60.0
+    codes = motor.run(1)
+    codes = motor.run(cycle - 1 + (cycle > 2), axis=axis, **fields)
+    assert codes == [(max(cycle - 1, 1) + (cycle > 2), code)]
+    assert told(motor.guard) == (axis, pytest.approx(value), bound)
+
+
+@pytest.mark.parametrize("axis", [0, MAX_AXES - 1])
+def test_without_power_the_counters_of_the_first_motor_and_of_the_last_begin_anew(checks, axis):
+    motor = Motor(checks, n_axes=MAX_AXES)
+    motor.run(10, axis=axis, effort=FULL)
+    g = motor.guard[0]
+    assert (g.stalled[axis], g.full[axis], g.full_still[axis]) == (10, 10, 10)
+    motor.run(1, powered=0)
+    for counter in (g.stalled, g.full, g.full_still):
+        assert (counter == 0).all()
+
+
+@pytest.mark.parametrize("axis", [0, MAX_AXES - 1])
+def test_with_a_strained_motor_all_that_it_is_coupled_with_count_as_soft(checks, axis):
+    motor = Motor(checks, n_axes=MAX_AXES, coupled=[0, 1, 2, 0, 0, 5, 0, 0])
+    motor.run(20, axis=axis, effort=FULL, velocity=FAST)
+    assert motor.guard[0].soft.tolist() == [300, 0, 0, 300, 300, 0, 300, 300]
+
+
+def test_a_motor_that_is_not_there_may_show_anything(motor):
+    f = motor.feedback[0]
+    f.temperature[N], f.effort[N], motor.guard[0].heat[N] = 99.0, FULL, 0.9
+    assert motor.run(200) == []
+
+
+def test_the_counters_of_full_effort_begin_anew_after_a_cycle_with_less(motor):
+    motor.run(30, effort=FULL)
+    motor.run(1, effort=0.97 * FULL)
+    assert (motor.guard[0].full == 0).all()
+    assert (motor.guard[0].full_still == 0).all()
+    assert motor.run(20, effort=FULL) == []
+    assert motor.guard[0].full_still[2] == 20
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_one_percent_of_the_speed_is_a_standstill(motor, sign):
+    assert motor.run(50, effort=FULL, velocity=sign * 0.01 * 2.0) == [(50, Code.STALLED)]
+    assert told(motor.guard) == (2, 1.0, 0.8)
+
+
+def test_the_first_feedback_neither_heats_nor_cools(motor):
+    motor.guard[0].heat[3] = 0.5
+    motor.run(1, effort=FULL)
+    assert motor.guard[0].heat.tolist() == [0, 0, 0, 0.5, 0, 0, 0, 0]
+
+
+def test_heat_of_exactly_the_bound_is_not_too_hot(motor):
+    motor.guard[0].heat[2] = HEAT_MAX
+    assert motor.run(1) == []
+    motor.guard[0].heat[2] = HEAT_MAX + 1e-9
+    motor.guard[0].heated_ns = 0
+    assert motor.run(1) == [(1, Code.MOTOR_HOT)]
+
+
+def test_a_rise_of_exactly_five_kelvin_in_a_second_is_none_too_fast_and_is_no_longer_a_rise_later(motor):
+    motor.run(1)
+    assert motor.run(1, temperature=30.0) == []
+    motor.guard[0].temperature_slow[2] = 25.0
+    assert motor.run(1, temperature=31.0, every_ms=1000) == [(1, Code.MOTOR_HOT)]
+    assert told(motor.guard) == (2, 6.0, 5.0)
+    assert motor.guard[0].temperature_slow[2] == 31.0
+
+
+def test_a_motor_whose_sensor_comes_later_is_watched_from_then_on(motor):
+    motor.run(1, temperature=np.nan)
+    assert (motor.guard[0].temperature_seen[:N] == [1, 1, 0, 1, 1, 1, 1]).all()
+    assert motor.run(1, temperature=25.0) == []
+    assert motor.run(1, temperature=31.0) == [(1, Code.MOTOR_HOT)]
+
+
+def test_beside_a_motor_without_a_sensor_the_others_are_watched(motor):
+    motor.run(1, axis=4, temperature=np.nan)
+    assert motor.run(1, axis=2, temperature=66.0) == [(1, Code.MOTOR_HOT)]
+    motor.feedback[0].temperature[2] = np.nan
+    assert motor.run(1, axis=6, temperature=66.0) == [(1, Code.MOTOR_HOT)]
+
+
+def test_a_warm_motor_is_noted_as_warm(motor):
+    motor.run(1, temperature=60.5)
+    assert motor.guard[0].is_warm.tolist() == [0, 0, 1, 0, 0, 0, 0, 0]

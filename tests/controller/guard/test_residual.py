@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller.catalogue import Code
-from controller.guard.residual import UNSEEN_MAX, WINDOW
+from controller.guard.residual import LONG_WINDOW, UNSEEN_MAX, WINDOW
 from telemetry.sample import MAX_AXES
 from tests.controller.guard.cases import PERIOD, N, new_guard, told
 
@@ -102,19 +102,40 @@ def test_a_slow_drift_is_the_following_errors_business(joint):
     speed_up(joint)
     joint.ramp(30)
     at = joint.sent[-DELAY]
-    slow = SPEED - 0.9 * LIMIT / (WINDOW * PERIOD)
-    assert first_code(joint, lambda k: at + k * slow * PERIOD) is None
+    slow = SPEED - 0.95 * LIMIT / (LONG_WINDOW * PERIOD)
+    assert first_code(joint, lambda k: at + k * slow * PERIOD, cycles=80) is None
 
 
-def test_the_window_is_of_eight_cycles(joint):
-    joint.ramp(20, 0.0)
-    assert joint.cycle(0.0, 0.9 * LIMIT) == Code.OK
-    for _ in range(WINDOW - 1):
-        assert joint.cycle(0.0, 0.9 * LIMIT) == Code.OK
+def test_what_came_within_eight_cycles_counts_and_what_came_before_does_not(joint):
+    joint.ramp(8, 0.0)
+    assert joint.ramp(7, 0.0, measured=0.9 * LIMIT) == set()
+    assert joint.cycle(0.0, 1.1 * LIMIT) == Code.MOTION_RESIDUAL  # in the eighth cycle after it was at rest
+    joint.guard[0].residual_known = 0
+    joint.ramp(9, 0.0, measured=0.0)
+    assert joint.ramp(8, 0.0, measured=0.9 * LIMIT) == set()
     assert joint.cycle(0.0, 1.8 * LIMIT) == Code.OK
-    for _ in range(WINDOW - 2):
-        assert joint.cycle(0.0, 1.8 * LIMIT) == Code.OK
-    assert joint.cycle(0.0, 1.95 * LIMIT) == Code.MOTION_RESIDUAL
+
+
+def test_a_joint_that_should_move_slowly_and_does_not_is_found_within_32_cycles(joint):
+    joint.ramp(32, 0.0, measured=0.0)
+    assert joint.ramp(31, 0.0, measured=0.9 * LIMIT) == set()
+    joint.guard[0].residual_count = 31
+    assert joint.cycle(0.0, 1.1 * LIMIT) == Code.OK  # the long window is not full yet
+    assert joint.guard[0].residual_count == 32
+    assert joint.cycle(0.0, 1.1 * LIMIT) == Code.OK  # and now it begins with 0.9
+
+
+def test_the_long_window_begins_32_cycles_before(joint):
+    for wait, code in ((31, Code.MOTION_RESIDUAL), (32, Code.OK)):
+        joint.guard[0].residual_known = 0
+        assert joint.ramp(33, 0.0, measured=0.0) == set()
+        assert joint.ramp(wait, 0.0, measured=0.6 * LIMIT) == set()
+        assert joint.cycle(0.0, 1.2 * LIMIT) == code
+    joint.guard[0].residual_known = 0
+    joint.ramp(33, 0.0, measured=0.0)
+    joint.ramp(31, 0.0, measured=0.6 * LIMIT)
+    joint.cycle(0.0, 1.2 * LIMIT)
+    assert told(joint.guard) == (0, pytest.approx(1.2 * LIMIT), LIMIT)
 
 
 def test_before_the_window_is_full_nothing_is_told(joint):

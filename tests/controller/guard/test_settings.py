@@ -23,7 +23,7 @@ def filled(**changes):
 def test_limits_come_from_the_configuration():
     g, config, _ = filled()
     assert (g["n_axes"], g["period"], g["gap"], g["axis"]) == (7, 0.001, 0.004, -1)
-    assert (g["feedback_timeout"], g["late_cycles"], g["scale"]) == (0.003, 3, 1.0)
+    assert (g["feedback_timeout"], g["late_cycles"], g["scale"]) == (0.004, 3, 1.0)
     assert g["following_error"][:7].tolist() == config.guard.following_error
     assert g["residual"][:7].tolist() == config.guard.residual
     assert g["sensor_difference"][:7].tolist() == config.guard.sensor_difference

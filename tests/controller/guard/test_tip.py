@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from controller.catalogue import Code
 from controller.config import VolumeConfig
-from controller.guard.records import MAX_VOLUMES
 from controller.guard.tip import OFF_CENTER_MARGIN, TOLERANCE, Shape
 from tests.controller.guard.cases import PERIOD, add_volume, new_guard, told
 
@@ -272,7 +271,3 @@ def test_the_remote_centre_is_lost_beyond_its_bound(checks, distance):
     assert checks.check_remote_center(guard, distance) == Code.REMOTE_CENTER_LOST
     assert guard[0].bound == 0.002
     assert guard[0].axis == -1
-
-
-def test_as_many_volumes_fit_as_the_record_says():
-    assert MAX_VOLUMES == 16
