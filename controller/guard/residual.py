@@ -15,6 +15,8 @@ The limits hold for the configured gains. A law that holds a joint with less tha
 way, and one whose motor has given all it has for 20 cycles cannot follow: five times the limit is allowed then.
 """
 
+import math
+
 import numpy as np
 from numba.core import types
 
@@ -48,9 +50,7 @@ def _follow(guard: Array, i: int, velocity: float) -> None:
     g = guard[0]
     a = g.lag_acceleration[i]
     error = g.model_error[i]
-    back = min(abs(error) / RECOVERY_TIME, np.sqrt(a * abs(error)))
-    if error < 0.0:
-        back = -back
+    back = math.copysign(min(abs(error) / RECOVERY_TIME, np.sqrt(a * abs(error))), error)
     model = g.model_velocity[i]
     model += _clip(velocity + back - model, a * g.period)
     behind = velocity - model

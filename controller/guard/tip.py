@@ -105,21 +105,15 @@ def check_tip(guard: Array, commanded: Array, measured: Array) -> int:
     """
     g = guard[0]
     g.scale = 1.0
-    if g.n_volumes == 0:
-        return _OK
     code = _OK
     if g.tip_known:
         for k in range(g.n_volumes):
             distance = _distance(guard, k, commanded)
             speed = (_distance(guard, k, g.tip[:]) - distance) / g.period
-            if speed <= 0.0:
-                continue
-            allowed = 0.0
-            if distance > 0.0:
-                allowed = np.sqrt(2.0 * g.deceleration * distance)
+            allowed = np.sqrt(2.0 * g.deceleration * max(0.0, distance))
             if not speed <= allowed:  # so that what is no number does not pass
                 scale = allowed / speed
-                if not scale >= 0.0:
+                if np.isnan(scale):
                     scale = 0.0
                 if scale < g.scale:
                     g.scale = scale
@@ -151,7 +145,7 @@ def check_remote_center(guard: Array, distance: float) -> int:
     if distance <= g.remote_center_warn:
         g.off_center = 0.0
         return _OK
-    if g.off_center == 0.0 or distance > g.off_center + OFF_CENTER_MARGIN * g.remote_center_warn:
+    if distance > g.off_center + OFF_CENTER_MARGIN * g.remote_center_warn:
         g.off_center = distance
         return tell(guard, _OFF, -1, distance, g.remote_center_warn)
     g.off_center = min(g.off_center, distance)

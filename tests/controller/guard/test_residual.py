@@ -6,9 +6,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller.catalogue import Code
-from controller.guard.residual import LONG_WINDOW, UNSEEN_MAX, WINDOW
 from telemetry.sample import MAX_AXES
 from tests.controller.guard.cases import PERIOD, N, new_guard, told
+
+# What the guard promises, in numbers of its own.
+WINDOW, LONG_WINDOW = 8, 32
+UNSEEN_MAX = 2
 
 LIMIT = 0.001
 SPEED = 0.5
@@ -254,3 +257,108 @@ def test_a_joint_that_stays_blocked_under_a_step_is_found_once_the_model_has_cau
     found = first_code(joint, lambda _: 0.0, 2.0, cycles=400)
     assert found is not None
     assert found < 250  # 2 rad/s at 20 rad/s² take 100 ms, the rest is recovery and decay
+
+
+def test_a_change_of_exactly_the_limit_is_no_residual(joint):
+    joint.guard[0].residual[:] = 0.5
+    joint.ramp(20, 0.0, measured=0.0)
+    assert joint.cycle(0.0, 0.5) == Code.OK
+    assert joint.cycle(0.0, 0.5 + 1e-12) == Code.MOTION_RESIDUAL
+
+
+class Specification:
+    """What the residual is, with whole histories in place of rings and vectors in place of loops."""
+
+    def __init__(self, guard):
+        g = guard[0]
+        self.n, self.residual = int(g.n_axes), g.residual.copy()[: g.n_axes]
+        self.acceleration = g.lag_acceleration.copy()[: self.n]
+        self.soft = np.zeros(self.n, int)
+        self.errors = [np.zeros(self.n)] * 64
+        self.unseen, self.known = 0, False
+
+    def begin(self, setpoint):
+        self.count = 0
+        self.setpoints = [setpoint] * 32
+        self.velocity, self.error, self.lag = np.zeros((3, self.n))
+
+    def follow(self, wanted):
+        e = self.error
+        back = np.sign(e) * np.minimum(np.abs(e) / 0.01, np.sqrt(self.acceleration * np.abs(e)))
+        most = self.acceleration * PERIOD
+        self.velocity = self.velocity + np.clip(wanted + back - self.velocity, -most, most)
+        behind = wanted - self.velocity
+        self.error = e + behind * PERIOD
+        self.lag = np.maximum(0.97 * self.lag, 2.0 * np.abs(behind) * 8 * PERIOD)
+
+    def cycle(self, setpoint, measured, active, age, reply_lag, skipped):
+        """Return (axis, value, bound) of the residual, or nothing."""
+        self.unseen = self.unseen + 1 if age else 0
+        if not active or not self.known:
+            self.known = bool(active)
+            self.begin(setpoint)
+        self.setpoints.append(setpoint)
+        if not active:
+            return None
+        unseen = bool(skipped) or self.unseen > 2
+        if unseen:
+            self.count, self.velocity = 0, np.zeros(self.n)
+        shown, before = self.setpoints[-2 - reply_lag], self.setpoints[-3 - reply_lag]
+        self.follow((shown - before) / PERIOD)
+        self.soft = np.maximum(self.soft - 1, 0)
+        self.errors.append(shown - measured if age == 0 or self.count == 0 else self.errors[-1])
+        limit = np.where(self.soft > 0, 5.0, 1.0) * self.residual
+        found = None
+        for window, times in ((8, 1), (32, 4)):
+            if self.count >= window:
+                change, bound = np.abs(self.errors[-1] - self.errors[-1 - window]), limit + times * self.lag
+                axes = np.flatnonzero(change > bound)
+                if len(axes) and (found is None or axes[0] <= found[0]):
+                    found = int(axes[0]), change[axes[0]], bound[axes[0]]
+        self.count += not unseen
+        return found
+
+
+@pytest.mark.parametrize("n", [MAX_AXES, 5])
+@pytest.mark.parametrize("seed", range(4))
+def test_every_cycle_is_as_specified(checks, n, seed):
+    rng = np.random.default_rng(seed)
+    guard = new_guard(n_axes=n, residual=LIMIT, residual_at=int(rng.integers(64)), error=9.0)
+    g = guard[0]
+    g.lag_acceleration[:] = rng.uniform(10.0, 30.0, MAX_AXES)
+    specified = Specification(guard)
+    setpoint, measured, velocity = np.zeros((3, MAX_AXES))
+    found, quiet = 0, 0
+    for k in range(400):
+        if rng.random() < 0.04:
+            velocity = rng.uniform(-0.6, 0.6, MAX_AXES) * (rng.random(MAX_AXES) < 0.5)
+        if rng.random() < 0.01:
+            checks.arm_guard(guard, setpoint)
+            specified.known = False
+        if rng.random() < 0.02:
+            soft = rng.integers(0, 60, MAX_AXES)
+            g.soft[:] = soft
+            specified.soft = soft[:n].copy()
+        calm = (k // 100) % 2 == 0
+        active = int(rng.random() > 0.01)
+        age = int(rng.random() < 0.1) if calm else int(rng.choice([0, 1, 2, 3], p=[0.7, 0.1, 0.1, 0.1]))
+        lag = 0 if rng.random() < 0.9 else int(rng.integers(25))
+        skipped = int(rng.choice([0, 1, 20], p=[0.99, 0.005, 0.005]))
+        setpoint = setpoint + velocity * PERIOD
+        measured = setpoint - 2 * velocity * PERIOD + rng.normal(0.0, 0.3 * LIMIT, MAX_AXES)
+        if rng.random() < 0.1:
+            measured[rng.integers(MAX_AXES)] += rng.normal(0.0, 4.0 * LIMIT)
+        measured[n:] = rng.normal(size=MAX_AXES - n)  # of an axis that is not there
+        g.feedback_age, g.reply_lag, g.skipped, g.echo_known = age, lag, skipped, 1
+        code = checks.check_residual(guard, setpoint, measured, active)
+        residual = specified.cycle(setpoint[:n], measured[:n], active, age, lag, skipped)
+        assert code == (Code.OK if residual is None else Code.MOTION_RESIDUAL)
+        if residual is not None:
+            assert told(guard) == pytest.approx(residual)
+        found, quiet = found + (residual is not None), quiet + (residual is None)
+        assert (g.echo_known, g.residual_known, g.residual_count) == (active, active, specified.count)
+        assert (g.soft[:n] == specified.soft).all()
+        for name in ("velocity", "error", "lag"):
+            np.testing.assert_allclose(g[f"model_{name}"][:n], getattr(specified, name), rtol=1e-9, atol=1e-15)
+    assert found > 5
+    assert quiet > 200

@@ -11,13 +11,16 @@ from controller.guard.tip import Shape
 from kinematics.description import load_arm
 
 
-def filled(**changes):
+def filled(arm_changes=None, **changes):
     config = load_config("psm_emulated_strict")
     config = msgspec.structs.replace(config, guard=msgspec.structs.replace(config.guard, **changes))
     arm = load_arm(config.arm.description)
+    record = arm.record.copy()
+    for name, value in (arm_changes or {}).items():
+        record[0][name][:] = value
     guard = np.zeros(1, GUARD)
-    fill_guard(guard[0], config, arm.record[0], arm.n_axes)
-    return guard[0], config, arm.record[0]
+    fill_guard(guard[0], config, record[0], arm.n_axes)
+    return guard[0], config, record[0]
 
 
 def test_limits_come_from_the_configuration():
@@ -54,6 +57,22 @@ def test_limits_of_joints_and_actuators_come_from_the_arm():
     assert g["actuator_effort_max"][0] == pytest.approx(1.34 * 0.0438 * 56.5)
     count = 1.0 / a["counts_per_unit"][0]
     assert 2.0 * count < g["resolution"][0] < 2.1 * count
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_position_may_be_wrong_by_two_counts_and_by_the_digits_of_the_farthest_position(sign):
+    g, _, _ = filled(
+        {
+            "counts_per_unit": sign * 1e6,
+            "actuator_position_min": [-9.0, -3.0, 2.0, -9.0, -9.0, -9.0, -9.0, -9.0],
+            "actuator_position_max": [4.0, 5.0, 6.0, -2.0, 4.0, 4.0, 4.0, 4.0],
+            "effort_per_amp": sign * 2.0,
+            "current_max": 3.0,
+        }
+    )
+    for axis, farthest in enumerate([9.0, 5.0, 6.0, 9.0]):
+        assert g["resolution"][axis] == pytest.approx(2e-6 + farthest / 4194304, rel=1e-9)
+    assert (g["actuator_effort_max"] == 6.0).all()
 
 
 def test_volumes_are_taken_over():

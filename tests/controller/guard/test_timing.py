@@ -41,6 +41,28 @@ def test_a_host_that_stood_still_as_long_as_the_watchdog_is_told_at_once(checks)
     assert checks.check_cycle(guard, 5000) == Code.CYCLE_GAP
 
 
+def test_one_skipped_cycle_is_a_gap_where_the_watchdog_is_that_short(checks):
+    assert checks.check_cycle(new_guard(gap=0.001), 1) == Code.CYCLE_GAP
+
+
+def test_what_was_measured_and_what_was_allowed_are_told_in_this_order(checks):
+    guard = new_guard(gap=0.004, late=1, late_count=LATE_WINDOW)
+    assert checks.check_cycle(guard, 6) == Code.CYCLE_GAP
+    assert told(guard) == (-1, 0.006, 0.004)
+    assert checks.check_cycle(guard, 1) == Code.CYCLES_LATE
+    assert told(guard) == (-1, 100.0, 3.0)
+    guard = new_guard()
+    for total in range(1, 6):
+        checks.check_link(guard, 0, total, 0)
+    assert told(guard) == (-1, 5.0, 3.0)
+
+
+def test_a_time_that_is_short_of_its_bound_by_rounding_has_reached_it(checks):
+    for short, codes in ((0.99e-9, (Code.CYCLE_GAP, Code.FEEDBACK_LOST)), (1.01e-9, (Code.OK, Code.OK))):
+        guard = new_guard(gap=0.004 + short, feedback_timeout=0.004 + short, late_cycles=10)
+        assert (checks.check_cycle(guard, 4), checks.check_link(guard, 4, 0, 0)) == codes
+
+
 def test_without_a_skipped_cycle_there_is_no_gap(checks):
     assert checks.check_cycle(new_guard(gap=0.0), 0) == Code.OK
 
@@ -100,8 +122,9 @@ def test_a_stream_is_stale_and_then_dead(checks):
         ([(1, 7)] * 7, [0, 0, 1, 0, 0, 1, 0]),
         ([(1, 7), (1, 7), (1, 0), (1, 7), (1, 7), (1, 7)], [0, 0, 0, 0, 0, 1]),
         ([(1, 7), (0, 7), (0, 0), (1, 7), (0, 7), (1, 7)], [0, 0, 0, 0, 0, 1]),
+        ([(1, 7), (1, 7), (0, 7), (1, 7)], [0, 0, 0, 1]),
     ],
-    ids=["three in a row", "an accepted one between", "others do not count"],
+    ids=["three in a row", "an accepted one between", "others do not count", "nor the third"],
 )
 def test_three_refused_commands_of_a_stream_are_a_fault(checks, commands, codes):
     guard = new_guard()

@@ -7,8 +7,12 @@ from hypothesis import strategies as st
 
 from controller.catalogue import Code
 from controller.config import VolumeConfig
-from controller.guard.tip import OFF_CENTER_MARGIN, TOLERANCE, Shape
+from controller.guard.tip import Shape
 from tests.controller.guard.cases import PERIOD, add_volume, new_guard, told
+
+# What the guard promises, in numbers of its own.
+TOLERANCE = 0.0005
+OFF_CENTER_MARGIN = 0.25
 
 DECELERATION = 0.5
 SHAPES = list(Shape)
@@ -123,6 +127,14 @@ def test_no_shape_takes_what_is_no_point(checks, shape, value, keep):
 def test_the_shapes_are_those_of_the_configuration():
     names = VolumeConfig.__annotations__["shape"].__args__
     assert {shape.name.lower() for shape in Shape} == set(names)
+    assert [int(shape) for shape in Shape] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("point", [(1e308, 1e308, 0.0), (1e308, 0.0, 1e308), (0.0, 1e308, 1e308)])
+def test_a_point_too_far_away_for_a_number_is_nowhere_allowed(checks, point):
+    guard = add_volume(new_guard(), Shape.SPHERE, keep=-1.0)
+    with np.errstate(over="ignore"):
+        assert checks.wall_distance(guard, np.array(point)) == -np.inf
 
 
 def wall(**fields):
@@ -157,6 +169,7 @@ def test_at_the_wall_and_beyond_it_the_tip_does_not_go_on_and_may_go_back(checks
         checks.check_tip(guard, at(z + 2e-5), at(0.1))
         assert checks.check_tip(guard, at(z), at(0.1)) == Code.WORKSPACE
         assert guard[0].scale < 1e-4
+        assert told(guard) == (-1, pytest.approx(0.02), pytest.approx(np.sqrt(max(z, 0.0)), rel=1e-6))
     guard = wall()
     checks.check_tip(guard, at(-0.3), at(0.1))
     for z in (-0.2, -0.1, -0.1, 0.1):
@@ -177,6 +190,35 @@ def test_the_nearest_stop_of_several_walls_counts(checks):
     checks.check_tip(guard, at(0.0102), at(0.0102))
     checks.check_tip(guard, at(0.01), at(0.01))
     assert guard[0].scale == pytest.approx(np.sqrt(2 * DECELERATION * 0.006) / 0.2)
+
+
+def test_a_later_wall_does_not_let_the_tip_go_again_and_of_two_the_first_is_told(checks):
+    guard = wall(center=(0.0, 0.0, 0.004))
+    add_volume(guard, Shape.HALF_SPACE)
+    checks.check_tip(guard, at(0.0102), at(0.0102))
+    checks.check_tip(guard, at(0.01), at(0.01))
+    assert guard[0].scale == pytest.approx(np.sqrt(2 * DECELERATION * 0.006) / 0.2)
+    guard = wall()
+    add_volume(guard, Shape.HALF_SPACE, direction=(0.0, 3.0, 4.0))
+    checks.check_tip(guard, at(-0.0001), at(0.0))
+    checks.check_tip(guard, at(-0.0003), at(0.0))
+    assert guard[0].scale == 0.0
+    assert told(guard) == (-1, pytest.approx(0.2), 0.0)  # of the second, 0.16 m/s
+
+
+def test_a_tip_that_was_held_may_go_on_in_the_next_cycle(checks):
+    for guard in (wall(), new_guard()):
+        guard[0].scale = 0.25
+        assert checks.check_tip(guard, at(0.3), at(0.3)) == Code.OK
+        assert (guard[0].scale, guard[0].tip_known) == (1.0, 1)
+        assert (guard[0].tip == [0.0, 0.0, 0.3]).all()
+
+
+def test_a_tip_that_rests_at_the_wall_is_no_fault(checks):
+    guard = wall()
+    for _ in range(3):
+        assert checks.check_tip(guard, at(0.0), at(0.0)) == Code.OK
+        assert guard[0].scale == 1.0
 
 
 def test_after_arming_the_first_tip_has_no_speed(checks):
@@ -267,7 +309,17 @@ def test_off_the_remote_centre_is_told_once_and_a_quarter_further(checks):
 @pytest.mark.parametrize("distance", [0.00201, 1.0, np.inf, np.nan])
 def test_the_remote_centre_is_lost_beyond_its_bound(checks, distance):
     guard = new_guard()
-    checks.check_remote_center(guard, 0.002)
+    assert checks.check_remote_center(guard, 0.002) == Code.REMOTE_CENTER_OFF
     assert checks.check_remote_center(guard, distance) == Code.REMOTE_CENTER_LOST
     assert guard[0].bound == 0.002
     assert guard[0].axis == -1
+
+
+def test_exactly_a_quarter_further_off_the_remote_centre_is_not_told_again(checks):
+    unit = 2.0**-10
+    guard = new_guard(remote_center_warn=unit, remote_center_max=3 * unit)
+    assert checks.check_remote_center(guard, 1.5 * unit) == Code.REMOTE_CENTER_OFF
+    assert checks.check_remote_center(guard, 1.75 * unit) == Code.OK
+    assert checks.check_remote_center(guard, 1.7501 * unit) == Code.REMOTE_CENTER_OFF
+    assert checks.check_remote_center(guard, unit) == Code.OK
+    assert guard[0].off_center == 0.0
