@@ -220,7 +220,7 @@ def begin_hard_stop(motion: Array, arm: Array, group: int) -> None:
     m.stopping[group] = 0
     begin_stop(motion, arm, group)
     for i in range(first_axis(arm, group), past_axis(motion, arm, group)):
-        if HARD_STOP > m.stop_scale[i]:
+        if m.stop_scale[i] < HARD_STOP:
             m.stop_scale[i] = HARD_STOP
             m.goal[i] = m.q[i] + stop_displacement(
                 m.qd[i], m.qdd[i], HARD_STOP * a.acceleration_max[i], HARD_STOP * HARD_STOP * a.jerk_max[i]

@@ -31,7 +31,7 @@ class _Record:
 def _row_class(dtype):
     """Return a class with the fields of a dtype as attributes."""
 
-    def __init__(self, fields):
+    def __init__(self, fields):  # noqa: N807
         self.fields = fields
         self.__dict__.update({name: field[0] for name, field in fields.items() if field.ndim > 1})
 
