@@ -48,7 +48,7 @@ def fill_guard(record: Any, config: Config, arm_record: Any, n_axes: int) -> Non
     velocity = np.abs(a["actuator_from_joint"]) @ a["velocity_max"]
     record["actuator_velocity_max"] = velocity
     record["actuator_effort_max"] = np.abs(a["effort_per_amp"] * a["current_max"])
-    reach = np.maximum(np.abs(a["actuator_position_min"]), np.abs(a["actuator_position_max"]))
+    reach = np.maximum(-a["actuator_position_min"], a["actuator_position_max"])
     record["resolution"][:n] = COUNTS / np.abs(a["counts_per_unit"][:n]) + DIGITS * reach[:n]
     record["kp_stiff"][:n] = STIFF * np.asarray(config.law.kp)
     record["kp_max"][:n] = GAIN_MARGIN * np.asarray(config.law.kp)

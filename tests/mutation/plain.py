@@ -27,22 +27,25 @@ class _Record:
         return self.row
 
 
-@functools.cache
-def _row_class(dtype):
-    """Return a class with the fields of a dtype as attributes."""
+class _Row:
+    """The element of a record, with its fields as attributes."""
 
     def __init__(self, fields):  # noqa: N807
         self.fields = fields
         self.__dict__.update({name: field[0] for name, field in fields.items() if field.ndim > 1})
 
-    def scalar(name):
-        def put(self, value):
-            self.fields[name][0] = value
 
-        return property(lambda self: self.fields[name][0], put)
+@functools.cache
+def _row_class(dtype):
+    """Return a row's class for a dtype: its fields that are numbers are read and written where they are."""
 
-    scalars = {name: scalar(name) for name in dtype.names if not dtype[name].shape}
-    return type("Row", (), {"__init__": __init__, **scalars})
+    def number(name):
+        def put(row, value):
+            row.fields[name][0] = value
+
+        return property(lambda row: row.fields[name][0], put)
+
+    return type("Row", (_Row,), {name: number(name) for name in dtype.names if not dtype[name].shape})
 
 
 _records = {}

@@ -1,5 +1,7 @@
 """Encoders that jump, joints that are too fast, sensors that disagree: none of it is used for the present."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -118,8 +120,10 @@ def test_encoders_that_the_arm_does_not_have_may_say_anything(device):
         device.t_ns += MS
         feedback = new_feedback(t_device_ns=device.t_ns)
         feedback[0].position[N] = value
+        before = feedback[0].position.copy()
         assert device.checks.check_encoders(device.guard, feedback) == Code.OK
         assert device.guard[0].discarded == 0
+        np.testing.assert_array_equal(feedback[0].position, before)
 
 
 def test_every_discarded_reading_is_counted_and_the_suspicion_ends_at_zero(device):
@@ -213,9 +217,9 @@ def test_a_reading_that_is_no_number_is_told_and_replaced_by_the_last(checks, fi
 
 
 def test_the_very_first_reading_may_be_anywhere_but_must_be_numbers(checks):
-    for t_ns in (0, MS, 10**15):
+    for t_ns, status in itertools.product((0, MS, 10**15), (0, Status.REFERENCED)):
         guard = new_guard()
-        feedback = new_feedback(position=5.0, t_device_ns=t_ns)
+        feedback = new_feedback(position=5.0, t_device_ns=t_ns, status=status)
         assert checks.check_encoders(guard, feedback) == Code.OK
         assert (feedback[0].position[:N] == 5.0).all()
         assert (guard[0].discarded, guard[0].was_fed, guard[0].echo_known) == (0, 1, 1)

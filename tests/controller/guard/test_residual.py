@@ -207,6 +207,14 @@ def test_arming_moves_the_set_point_without_a_fault(checks, joint):
     assert joint.guard[0].model_lag[0] == 0.0
 
 
+def test_arming_elsewhere_in_a_cycle_without_a_reply_does_not_remember_the_old_distance(checks, joint):
+    joint.ramp(20, 0.0, measured=0.005)
+    checks.arm_guard(joint.guard, np.full(MAX_AXES, 0.3))
+    joint.sent = [0.3] * len(joint.sent)
+    assert joint.ramp(1, 0.0, age=1) == set()
+    assert joint.ramp(LONG_WINDOW + 1, 0.0) == set()
+
+
 def test_a_joint_that_is_held_softly_may_give_way_five_times_as_far(joint):
     joint.ramp(20, 0.0)
     joint.guard[0].soft[0] = 30
@@ -289,7 +297,7 @@ class Specification:
         self.velocity = self.velocity + np.clip(wanted + back - self.velocity, -most, most)
         behind = wanted - self.velocity
         self.error = e + behind * PERIOD
-        self.lag = np.maximum(0.97 * self.lag, 2.0 * np.abs(behind) * 8 * PERIOD)
+        self.lag = np.maximum(0.99 * self.lag, 3.5 * np.abs(behind) * 8 * PERIOD)
 
     def cycle(self, setpoint, measured, active, age, reply_lag, skipped):
         """Return (axis, value, bound) of the residual, or nothing."""
