@@ -30,8 +30,8 @@ WINDOW = 8  # cycles
 LONG_WINDOW = 32  # cycles; finds a joint that should move slowly and does not
 UNSEEN_MAX = 2  # replies in a row that may be missed
 RECOVERY_TIME = 0.01  # s in which the model makes up for a small error
-LAG_DECAY = 0.99  # per cycle: the joint's lag may outlast its model's, and it may come back from the other side
-LAG_MARGIN = 3.5  # the residual may exceed its limit by so many times what the model lags within the window
+LAG_DECAY = 0.97  # per cycle: the joint's lag may outlast its model's
+LAG_MARGIN = 2.0  # the residual may exceed its limit by so many times what the model lags within the window
 SOFT_MARGIN = 5.0  # of the limit, for a joint that a law holds softly
 
 _OK, _RESIDUAL = int(Code.OK), int(Code.MOTION_RESIDUAL)

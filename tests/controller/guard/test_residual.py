@@ -297,7 +297,7 @@ class Specification:
         self.velocity = self.velocity + np.clip(wanted + back - self.velocity, -most, most)
         behind = wanted - self.velocity
         self.error = e + behind * PERIOD
-        self.lag = np.maximum(0.99 * self.lag, 3.5 * np.abs(behind) * 8 * PERIOD)
+        self.lag = np.maximum(0.97 * self.lag, 2.0 * np.abs(behind) * 8 * PERIOD)
 
     def cycle(self, setpoint, measured, active, age, reply_lag, skipped):
         """Return (axis, value, bound) of the residual, or nothing."""
