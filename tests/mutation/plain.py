@@ -30,7 +30,7 @@ class _Record:
 class _Row:
     """The element of a record, with its fields as attributes."""
 
-    def __init__(self, fields):  # noqa: N807
+    def __init__(self, fields):
         self.fields = fields
         self.__dict__.update({name: field[0] for name, field in fields.items() if field.ndim > 1})
 
