@@ -248,6 +248,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What was approved: written by `trocar config seal`; a configuration of a real arm must have one."""
 
     @property
+    def key(self) -> bytes:
+        """The key that commands are authenticated with, 16 bytes; zeros where there is none."""
+        return bytes.fromhex(Path(self.driver.key_file).read_text().strip()) if self.driver.key_file else bytes(16)
+
+    @property
     def law_budget(self) -> float:
         """S that a call of the law may take; 0: a law of Trocar's own, which is not measured."""
         if ":" not in self.law.name:

@@ -118,7 +118,12 @@ def make_driver(config: Config, arm: ArmDescription, port: str) -> Driver:
         brake=a["brake"][:n].astype(bool),
     )
     return BridgeDriver(
-        port, baud=config.driver.baud, axes=axes, period=config.cycle.period, watchdog=config.driver.watchdog
+        port,
+        baud=config.driver.baud,
+        axes=axes,
+        period=config.cycle.period,
+        watchdog=config.driver.watchdog,
+        key=config.key,
     )
 
 

@@ -1,10 +1,8 @@
 """Is the device the one of the configuration? Asked once, before the cycle begins and a motor can have power."""
 
-import zlib
-
 from controller.config import Config
 from drivers.driver import DeviceInfo, DriverError
-from firmware_bridge.messages import PROTOCOL_HASH
+from firmware_bridge.messages import PROTOCOL_HASH, arm_hash
 from kinematics.description import ArmDescription
 
 __all__ = ["DeviceMismatch", "check_device"]
@@ -60,7 +58,7 @@ def check_device(config: Config, arm: ArmDescription, info: DeviceInfo) -> None:
             f"{arm.n_axes}, those of {arm.name}",
             "choose the description that belongs to this device",
         )
-    expected = f"{zlib.crc32(arm.file.name.encode()):08x}"
+    expected = f"{arm_hash(arm.file.name):08x}"
     if info.arm not in UNKNOWN and info.arm != expected:
         raise _mismatch(
             "arm.description",

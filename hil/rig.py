@@ -31,7 +31,6 @@ from controller.realtime import take_cpu_and_priority
 from controller.run_dir import RunDir, write_atomically
 from firmware_bridge import native
 from firmware_bridge.messages import arm_hash
-from firmware_bridge.siphash import KEY_SIZE
 
 native.load()  # before the kernels that call it are compiled or read from the cache
 
@@ -104,7 +103,7 @@ class Rig:
         self._firmware = native.new_firmware(
             seed % 2**32,
             arm=arm_hash(load_arm(self.plant.file.arm).file.name),
-            key=_read_key(config.driver.key_file),
+            key=config.key,
             current_rating=self.plant.file.motors.current_rating,
         )
         wall_offset_ns = time.time_ns() - time.monotonic_ns() if real_time else 0
@@ -191,19 +190,6 @@ class Rig:
     def stop(self) -> None:
         """Let `run` return."""
         self.record["stop"] = 1
-
-
-def _read_key(path: str) -> bytes:
-    """Return the key of the board: that of the controller's key file; without one, all zeros."""
-    if not path:
-        return bytes(KEY_SIZE)
-    try:
-        key = bytes.fromhex(Path(path).read_text().strip())
-    except (OSError, ValueError) as error:
-        raise HilError(f"driver.key_file = {path!r} cannot be read: {error}; it holds 32 hexadecimal digits") from error
-    if len(key) != KEY_SIZE:
-        raise HilError(f"driver.key_file = {path!r} holds {len(key)} bytes: write {2 * KEY_SIZE} hexadecimal digits")
-    return key
 
 
 class _Port:

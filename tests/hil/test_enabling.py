@@ -135,3 +135,13 @@ def test_after_a_refusal_a_mended_arm_is_enabled(stand):
     stand.faults.clear()
     stand.enable()
     assert stand.state == OperatingState.ENABLED
+
+
+def test_a_key_in_a_file_is_the_drivers_and_the_boards(tmp_path):
+    file = tmp_path / "key"
+    file.write_text("00112233445566778899aabbccddeeff\n")
+    file.chmod(0o600)
+    stand = make_stand(key_file=str(file))
+    stand.enable()
+    assert stand.state == OperatingState.ENABLED
+    stand.close()
