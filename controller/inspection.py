@@ -20,6 +20,7 @@ from telemetry.sample import SAMPLE, OperatingState
 __all__ = ["inspect", "inspect_line", "while_enabling"]
 
 _OK, _LINK_ERROR, _POWER_LOST = int(Code.OK), int(Code.LINK_ERROR), int(Code.POWER_LOST)
+_LOST = int(Code.FEEDBACK_LOST)
 _RESIDUAL, _VELOCITY = int(Code.MOTION_RESIDUAL), int(Code.VELOCITY_LIMIT)
 _JUMP, _SIGN, _MISMATCH = int(Code.ENCODER_JUMP), int(Code.ENCODER_SIGN), int(Code.SENSOR_MISMATCH)
 _FOLLOWING, _SLIPS = int(Code.FOLLOWING_ERROR), int(Code.BRAKE_SLIPS)
@@ -74,10 +75,10 @@ def inspect_line(core: Array, guard: Array, link: Array, feedback: Array, skippe
     c = core[0]
     note(core, -1, 0.0, 0.0)
     found = _worse(_OK, check_cycle(guard, skipped), core, guard)
-    # While the watchdog is being proved, silence is no fault.
-    age = 0 if c.activity == _PROVING else c.age
     frames_bad: int = np.int64(link[0].frames_bad)  # type: ignore[assignment]  # Numba: unsigned would turn into floating point
-    line = check_link(guard, age, frames_bad, link[0].floods)
+    line = check_link(guard, c.age, frames_bad, link[0].floods)
+    if line == _LOST and c.activity == _PROVING:
+        line = _OK  # the silence is meant, while the watchdog is being proved; what was read before it stays old
     if link[0].error != 0:
         guard[0].axis, guard[0].value, guard[0].bound = -1, float(link[0].error), 0.0
         line = _LINK_ERROR

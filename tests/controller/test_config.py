@@ -128,3 +128,22 @@ def test_file_in_the_documentation_is_valid(tmp_path):
     path = tmp_path / "arm.toml"
     path.write_text(block.group(1))
     assert load_config(path).motion.linear_speed == 0.1
+
+
+@pytest.mark.parametrize(
+    ("key", "mode", "said"),
+    [
+        ("00" * 15, 0o600, "32 hexadecimal digits; .* has 30 characters"),
+        ("zz" * 16, 0o600, "32 hexadecimal digits"),
+        ("00" * 16, 0o640, "mode 0600, not 0640"),
+        (None, 0, "can be read .*No such file"),
+    ],
+)
+def test_a_key_file_that_is_none_is_refused_and_what_it_holds_is_not_told(tmp_path, text, key, mode, said):
+    if key is not None:
+        (tmp_path / "key").write_text(key)
+        (tmp_path / "key").chmod(mode)
+    message = refused(written(tmp_path, text, r"^\[driver\]$", '[driver]\nkey_file = "key"'))
+    assert "driver.key_file" in message
+    assert re.search(said, message)
+    assert key is None or key not in message

@@ -145,3 +145,22 @@ def test_a_key_in_a_file_is_the_drivers_and_the_boards(tmp_path):
     stand.enable()
     assert stand.state == OperatingState.ENABLED
     stand.close()
+
+
+def test_a_reading_from_before_the_silence_of_the_watchdogs_proof_counts_once():
+    stand = make_stand()
+    stand.enable()
+    stand.home()
+    stand.send("disable")
+    stand.run(200)
+    stand.send("enable")
+    silent, smoothed = 0, None
+    while stand.state != OperatingState.ENABLED:
+        stand.run(1)
+        now = stand._state["guard"]["sensor_smoothed"].copy()
+        if stand.sample["feedback_age"] > 0 and smoothed is not None:
+            silent += 1
+            np.testing.assert_array_equal(now, smoothed)
+        smoothed = now
+    assert silent > 2
+    stand.close()
